@@ -1,0 +1,66 @@
+/* SPDX-FileCopyrightText: 2026 The msocket authors
+ * SPDX-License-Identifier: MIT
+ *
+ * msocket: migratable sockets. Every function has the signature, the return value and the errno of the POSIX function
+ * without the prefix, and works on every descriptor: on one that is not a virtual socket it is that POSIX function.
+ *
+ * A stream socket of AF_INET that binds to or connects to an address of the virtual network (240.0.0.0/8 unless the
+ * daemon says otherwise), or that listens, in a process started by msrun or mpiexec -migratable, is virtual: its
+ * connections follow the process to another node, and those of its peers follow it there. In any other process all of
+ * this is plain sockets.
+ *
+ * Descriptors: a virtual socket's number is a live kernel descriptor and stays the same across moves.
+ * Threads: one thread (this version). Signals: SIGRTMAX-4 (60) belongs to the library. Blocking calls are not
+ * interrupted by it. Async-signal-safe: ms_read, ms_write, ms_send, ms_recv, ms_close, as in POSIX.
+ * Paper: sections 3 to 5.
+ */
+#ifndef MSOCKET_MSOCKET_H
+#define MSOCKET_MSOCKET_H
+
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+int ms_socket(int domain, int type, int protocol);
+int ms_bind(int fd, const struct sockaddr* address, socklen_t length);
+int ms_listen(int fd, int backlog);
+int ms_accept(int fd, struct sockaddr* address, socklen_t* length);
+int ms_accept4(int fd, struct sockaddr* address, socklen_t* length, int flags);
+int ms_connect(int fd, const struct sockaddr* address, socklen_t length);
+ssize_t ms_read(int fd, void* buffer, size_t count);
+ssize_t ms_readv(int fd, const struct iovec* parts, int count);
+ssize_t ms_recv(int fd, void* buffer, size_t count, int flags);
+ssize_t ms_recvfrom(int fd, void* buffer, size_t count, int flags, struct sockaddr* address, socklen_t* length);
+ssize_t ms_write(int fd, const void* buffer, size_t count);
+ssize_t ms_writev(int fd, const struct iovec* parts, int count);
+ssize_t ms_send(int fd, const void* buffer, size_t count, int flags);
+ssize_t ms_sendto(int fd, const void* buffer, size_t count, int flags, const struct sockaddr* address, socklen_t length);
+int ms_shutdown(int fd, int how);
+int ms_close(int fd);
+int ms_dup(int fd);
+int ms_dup2(int fd, int to);
+int ms_fcntl(int fd, int command, ...);
+int ms_ioctl(int fd, unsigned long request, ...);
+int ms_setsockopt(int fd, int level, int name, const void* value, socklen_t length);
+int ms_getsockopt(int fd, int level, int name, void* value, socklen_t* length);
+int ms_getsockname(int fd, struct sockaddr* address, socklen_t* length);
+int ms_getpeername(int fd, struct sockaddr* address, socklen_t* length);
+int ms_poll(struct pollfd* fds, nfds_t count, int timeout_ms);
+
+/* The name of the node on which the process runs now, as the daemon calls it; the kernel's host name without a daemon. */
+int ms_gethostname(char* name, size_t length);
+
+/* The process's own virtual IPv4 address in network byte order, 0 when it has none. */
+unsigned int ms_virtual_address(void);
+/* How often the process has moved. */
+unsigned int ms_generation(void);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

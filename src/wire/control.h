@@ -1,0 +1,76 @@
+// SPDX-FileCopyrightText: 2026 The msocket authors
+// SPDX-License-Identifier: MIT
+//
+// The control channel between a process and the msdaemon of its node (paper 6.3): one fixed-layout record per
+// SOCK_SEQPACKET message, descriptors by SCM_RIGHTS. Both ends are on one machine and of one build, so host byte order.
+// See doc/wire-format.md.
+#pragma once
+#include <cstdint>
+
+#include "src/util/ids.h"
+
+namespace msocket::wire {
+
+inline constexpr uint32_t kControlMagic = 0x6d73636c;  // "mscl"
+inline constexpr uint16_t kControlVersion = 1;
+/// The descriptor number under which a process finds its control channel; above what a program usually opens, below the
+/// usual soft limit of 1024.
+inline constexpr int kControlFd = 1000;
+/// The daemon puts the rank's PMI stream here (PMI_FD).
+inline constexpr int kPmiFd = 3;
+inline constexpr int kMaxControlFds = 3;
+/// The kernel raises this when a record arrives (O_ASYNC + F_SETSIG). A real-time signal, so none is merged away.
+inline constexpr int kControlSignal = 60;
+
+enum class Control : uint16_t {
+  // process -> daemon
+  kHello = 1,      ///< text: path given to exec; arg0: pid
+  kListen,         ///< local; fd: the daemon's end of the listener channel
+  kUnlisten,       ///< local
+  kConnect,        ///< conn, local, peer
+  kInstalled,      ///< conn, gens; error: 0, or ENOTCONN when the program has closed it ("gone")
+  kFrozen,         ///< the process stands still and its image begins; arg0: connections; error+text: cannot be saved
+  kReconnect,      ///< after a restore, one per connection: conn, local, peer, gens, flags
+  kRestored,       ///< all memory and resources are in place; arg0: connections announced; error+text
+  kSettled,        ///< after a move: no connection is on its way any more
+  // daemon -> process
+  kStart = 64,     ///< the first record: local.ip = virtual address, local_gen, flags, text = node name; fds: image, mirror
+  kConnected,      ///< conn, error; fd
+  kInstall,        ///< conn, gens; fd, or error=ENOTCONN: the peer has closed for good
+  kFreeze,         ///< fds: image stream, the mirror's mailbox
+  kCommit,         ///< to the old process: the new one runs; end without a trace
+  kRollback,       ///< to the old process: nothing has happened; go on
+  kResume,         ///< to the new process: run
+};
+
+inline constexpr uint32_t kFlagRestore = 1;    ///< kStart: fill yourself from the image stream
+inline constexpr uint32_t kFlagConnector = 2;  ///< this end opened the connection first
+inline constexpr uint32_t kFlagMirror = 4;     ///< kStart/kFreeze: a mirror descriptor is among the fds
+
+struct ControlRecord {
+  uint32_t magic = kControlMagic;
+  uint16_t version = kControlVersion;
+  Control type{};
+  ConnId conn{};
+  Endpoint local{};
+  Endpoint peer{};
+  Generation local_gen = 0;
+  Generation peer_gen = 0;
+  int32_t error = 0;  ///< an errno, 0 for success
+  uint32_t flags = 0;
+  uint64_t arg0 = 0;
+  uint64_t arg1 = 0;
+  char text[256] = {};
+};
+static_assert(sizeof(ControlRecord) == 328);
+
+/// One message on a listener channel, daemon -> process: a peer has connected; its socket is the message's descriptor.
+struct AcceptRecord {
+  uint32_t magic = kControlMagic;
+  Generation peer_gen = 0;
+  ConnId conn{};
+  Endpoint peer{};
+};
+static_assert(sizeof(AcceptRecord) == 32);
+
+}  // namespace msocket::wire

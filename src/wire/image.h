@@ -1,0 +1,52 @@
+// SPDX-FileCopyrightText: 2026 The msocket authors
+// SPDX-License-Identifier: MIT
+//
+// The process image as a stream: header, regions, then page runs, then the end mark. Host byte order: the header's
+// machine tag refuses a stranger. The format in prose: doc/image-format.md.
+#pragma once
+#include <cstdint>
+
+namespace msocket::wire {
+
+inline constexpr uint64_t kImageMagic = 0x31676d4974656b73;  // "sketImg1"
+inline constexpr uint32_t kImageVersion = 1;
+inline constexpr uint32_t kImageMaxRegions = 4096;
+inline constexpr uint32_t kImagePathMax = 200;
+
+/// Everything the restorer needs besides memory. All addresses are the process's own.
+struct ImageHeader {
+  uint64_t magic = kImageMagic;
+  uint32_t version = kImageVersion;
+  uint32_t page_size = 4096;
+  uint32_t regions = 0;
+  uint32_t pad = 0;
+  uint64_t vdso_start = 0, vdso_end = 0;
+  uint64_t brk_end = 0;
+  uint64_t context = 0;      ///< address of the saved transport::arch::Context
+  uint64_t fs_base = 0;
+  uint64_t gs_base = 0;
+  uint64_t tid_field = 0;    ///< where libc caches the thread id, 0 if it does not
+  uint64_t clear_tid = 0;    ///< set_tid_address
+  uint64_t robust_head = 0, robust_len = 0;
+  uint64_t rseq_area = 0;
+  uint32_t rseq_len = 0, rseq_sig = 0;
+};
+
+enum class RegionKind : uint32_t { kAnon = 0, kFile = 1, kStack = 2, kHeap = 3, kSharedFile = 4 };
+
+struct ImageRegion {
+  uint64_t start = 0, end = 0;
+  uint64_t offset = 0;
+  uint32_t prot = 0;
+  RegionKind kind{};
+  char path[kImagePathMax] = {};  ///< of a mapped file, NUL-terminated
+};
+static_assert(sizeof(ImageRegion) == 232);
+
+/// A run of pages; `len` bytes follow. len == 0 ends the image.
+struct ImageRun {
+  uint64_t addr = 0;
+  uint64_t len = 0;
+};
+
+}  // namespace msocket::wire

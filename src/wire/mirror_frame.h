@@ -1,0 +1,46 @@
+// SPDX-FileCopyrightText: 2026 The msocket authors
+// SPDX-License-Identifier: MIT
+//
+// What passes between a mirror and the process that it stands in for (paper 5.1), and what the old process and the daemon
+// put into the mirror's mailbox. See doc/wire-format.md.
+#pragma once
+#include <cstdint>
+
+#include "src/util/ids.h"
+
+namespace msocket::wire {
+
+inline constexpr uint32_t kMirrorMagic = 0x6d736d66;  // "msmf"
+inline constexpr uint32_t kMirrorMaxData = 64 * 1024;
+
+enum class Mirror : uint32_t {
+  kData = 1,       ///< mirror -> process: `len` bytes of the peer's stream follow
+  kEof = 2,        ///< mirror -> process: the peer's old stream has ended; len 0
+  kReset = 3,      ///< mirror -> process: the peer's old stream was reset; len 0
+  kHalfClose = 4,  ///< process -> mirror: the peer has the new connection; end the old stream towards it
+};
+
+/// Header of every frame on the mirror stream (TCP between nodes; little endian).
+struct MirrorFrame {
+  uint32_t magic = kMirrorMagic;
+  Mirror type{};
+  ConnId conn{};
+  uint32_t len = 0;
+  uint32_t pad = 0;
+};
+static_assert(sizeof(MirrorFrame) == 32);
+
+enum class Mailbox : uint32_t {
+  kConn = 1,  ///< from the frozen process: one of its connections; the socket is the message's descriptor
+  kGo = 2,    ///< from the daemon: committed, begin
+};
+
+/// One message in the mirror's mailbox (SOCK_SEQPACKET). The mailbox's end without kGo means: called off, exit.
+struct MailboxRecord {
+  uint32_t magic = kMirrorMagic;
+  Mailbox type{};
+  ConnId conn{};
+};
+static_assert(sizeof(MailboxRecord) == 24);
+
+}  // namespace msocket::wire
