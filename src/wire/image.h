@@ -10,7 +10,7 @@ namespace msocket::wire {
 
 inline constexpr uint64_t kImageMagic = 0x31676d4974656b73;  // "sketImg1"
 inline constexpr uint32_t kImageVersion = 1;
-inline constexpr uint32_t kImageMaxRegions = 4096;
+inline constexpr uint32_t kImageMaxRegions = 2048;
 inline constexpr uint32_t kImagePathMax = 200;
 
 /// Everything the restorer needs besides memory. All addresses are the process's own.

@@ -1,0 +1,148 @@
+// SPDX-FileCopyrightText: 2026 The msocket authors
+// SPDX-License-Identifier: MIT
+#include "src/checkpoint/image_writer.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/uio.h>
+
+#include "src/checkpoint/boot.h"
+#include "src/checkpoint/maps.h"
+#include "src/checkpoint/pages.h"
+#include "src/transport/raw.h"
+
+namespace msocket::checkpoint {
+
+namespace {
+
+using wire::ImageRegion;
+using wire::ImageRun;
+using wire::RegionKind;
+
+void refuse_map(Refusal* why, const Map& map, const char* reason) {
+  char path[160];
+  uint32_t n = map.path_length < sizeof path - 1 ? map.path_length : sizeof path - 1;
+  memcpy(path, map.path, n);
+  path[n] = 0;
+  why->add("memory mapped from ");
+  why->add(path);
+  why->add(reason);
+}
+
+bool is_deleted(const Map& map) {
+  constexpr char kEnd[] = " (deleted)";
+  constexpr uint32_t n = sizeof kEnd - 1;
+  return map.path_length >= n && memcmp(map.path + map.path_length - n, kEnd, n) == 0;
+}
+
+// Sends whole vectors; TCP takes them in parts.
+long write_vectors(int fd, iovec* parts, int count) {
+  while (count) {
+    long n = raw::sys(SYS_writev, fd, parts, count);
+    if (n == -EINTR || n == -EAGAIN) continue;
+    if (n < 0) return n;
+    while (count && static_cast<size_t>(n) >= parts->iov_len) {
+      n -= static_cast<long>(parts->iov_len);
+      ++parts;
+      --count;
+    }
+    if (count) {
+      parts->iov_base = static_cast<char*>(parts->iov_base) + n;
+      parts->iov_len -= n;
+    }
+  }
+  return 0;
+}
+
+}  // namespace
+
+bool list_regions(wire::ImageHeader* header, ImageRegion* regions, char* text, unsigned long size, Refusal* why) {
+  long length = read_maps(text, size);
+  if (length < 0) {
+    why->add("its memory map is too long to read");
+    return false;
+  }
+  const char *p = text, *end = text + length;
+  Map map;
+  header->regions = 0;
+  while (next_map(p, end, &map)) {
+    if (map.start >= kBootAddress && map.end <= kBootAddress + kBootSize) continue;
+    if (path_starts(map, "[vdso]")) {
+      header->vdso_start = map.start;
+      header->vdso_end = map.end;
+      continue;
+    }
+    if (path_starts(map, "[vvar") || path_starts(map, "[vsyscall]")) continue;
+    if (header->regions == wire::kImageMaxRegions) {
+      why->add("it has too many separate memory mappings");
+      return false;
+    }
+    ImageRegion& region = regions[header->regions++];
+    memset(static_cast<void*>(&region), 0, sizeof region);
+    region.start = map.start;
+    region.end = map.end;
+    region.offset = map.offset;
+    region.prot = map.prot;
+    region.kind = RegionKind::kAnon;
+    if (map.shared) {
+      refuse_map(why, map, " is shared memory");
+      return false;
+    }
+    if (path_starts(map, "[stack]")) region.kind = RegionKind::kStack;
+    else if (path_starts(map, "[heap]")) region.kind = RegionKind::kHeap;
+    else if (map.path_length && map.path[0] == '/') {
+      if (is_deleted(map)) {
+        refuse_map(why, map, " cannot be found again on another node");
+        return false;
+      }
+      if (map.path_length >= sizeof region.path) {
+        refuse_map(why, map, ": the path is too long to carry");
+        return false;
+      }
+      region.kind = RegionKind::kFile;
+      memcpy(region.path, map.path, map.path_length);
+    }
+  }
+  return true;
+}
+
+long write_image(int fd, const wire::ImageHeader& header, const ImageRegion* regions, unsigned long* bytes) {
+  constexpr int kMost = 64;
+  PageRun runs[kMost];
+  ImageRun heads[kMost];
+  iovec parts[2 * kMost];
+  long r = raw::write_all(fd, &header, sizeof header);
+  if (r == 0) r = raw::write_all(fd, regions, header.regions * sizeof(ImageRegion));
+  *bytes = sizeof header + header.regions * sizeof(ImageRegion);
+  PageScanner scanner;
+  if (r == 0) r = scanner.open();
+  for (uint32_t i = 0; i < header.regions && r == 0; ++i) {
+    const ImageRegion& region = regions[i];
+    scanner.range(region.start, region.end);
+    bool unreadable = !(region.prot & PROT_READ);
+    for (;;) {
+      long n = scanner.next(runs, kMost);
+      if (n <= 0) {
+        r = n;
+        break;
+      }
+      auto at = reinterpret_cast<void*>(region.start);
+      if (unreadable) raw::sys(SYS_mprotect, at, region.end - region.start, PROT_READ);
+      for (long k = 0; k < n; ++k) {
+        heads[k] = {runs[k].start, runs[k].end - runs[k].start};
+        parts[2 * k] = {&heads[k], sizeof heads[k]};
+        parts[2 * k + 1] = {reinterpret_cast<void*>(runs[k].start), heads[k].len};
+        *bytes += sizeof heads[k] + heads[k].len;
+      }
+      r = write_vectors(fd, parts, static_cast<int>(2 * n));
+      if (unreadable) raw::sys(SYS_mprotect, at, region.end - region.start, region.prot);
+      if (r < 0) break;
+    }
+  }
+  scanner.close();
+  ImageRun end{};
+  if (r == 0) r = raw::write_all(fd, &end, sizeof end);
+  return r;
+}
+
+}  // namespace msocket::checkpoint

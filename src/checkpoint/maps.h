@@ -1,0 +1,78 @@
+// SPDX-FileCopyrightText: 2026 The msocket authors
+// SPDX-License-Identifier: MIT
+//
+// /proc/self/maps without libc. Header-only and inlined, because the restorer uses it when libc is no longer mapped.
+#pragma once
+#include <fcntl.h>
+#include <sys/mman.h>
+
+#include "src/transport/raw.h"
+
+namespace msocket::checkpoint {
+
+struct Map {
+  uint64_t start, end, offset;
+  uint32_t prot;
+  bool shared;
+  const char* path;  ///< "" for anonymous memory; ends at '\n' in the text, see path_length
+  uint32_t path_length;
+};
+
+/// Reads the whole file; returns its length or -errno (-ENOSPC: does not fit).
+inline __attribute__((always_inline)) long read_maps(char* text, size_t size) {
+  long fd = raw::sys(SYS_openat, AT_FDCWD, "/proc/self/maps", O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return fd;
+  size_t have = 0;
+  for (;;) {
+    if (have == size) {
+      raw::close(static_cast<int>(fd));
+      return -28;
+    }
+    long n = raw::read(static_cast<int>(fd), text + have, size - have);
+    if (n <= 0) {
+      raw::close(static_cast<int>(fd));
+      return n < 0 ? n : static_cast<long>(have);
+    }
+    have += n;
+  }
+}
+
+/// Takes one line off the text; false at its end.
+inline __attribute__((always_inline)) bool next_map(const char*& p, const char* end, Map* map) {
+  if (p >= end) return false;
+  auto hex = [&]() {
+    uint64_t value = 0;
+    for (;; ++p) {
+      char c = *p;
+      if (c >= '0' && c <= '9') value = value * 16 + (c - '0');
+      else if (c >= 'a' && c <= 'f') value = value * 16 + (c - 'a' + 10);
+      else return value;
+    }
+  };
+  map->start = hex();
+  ++p;
+  map->end = hex();
+  ++p;
+  map->prot = (p[0] == 'r' ? PROT_READ : 0) | (p[1] == 'w' ? PROT_WRITE : 0) | (p[2] == 'x' ? PROT_EXEC : 0);
+  map->shared = p[3] == 's';
+  p += 5;
+  map->offset = hex();
+  for (int blanks = 0; blanks < 2; ++p)  // device and inode
+    if (*p == ' ') ++blanks;
+  while (*p != ' ' && *p != '\n') ++p;
+  while (*p == ' ') ++p;
+  map->path = p;
+  while (*p != '\n') ++p;
+  map->path_length = static_cast<uint32_t>(p - map->path);
+  ++p;
+  return true;
+}
+
+inline __attribute__((always_inline)) bool path_starts(const Map& map, const char* prefix) {
+  uint32_t i = 0;
+  for (; prefix[i]; ++i)
+    if (i >= map.path_length || map.path[i] != prefix[i]) return false;
+  return true;
+}
+
+}  // namespace msocket::checkpoint

@@ -1,0 +1,117 @@
+// SPDX-FileCopyrightText: 2026 The msocket authors
+// SPDX-License-Identifier: MIT
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/utsname.h>
+
+#include "src/transport/calls.h"
+#include "src/transport/raw.h"
+#include "src/transport/runtime.h"
+#include "src/transport/vsocket.h"
+
+namespace msocket::transport {
+
+namespace {
+long report(uint32_t ip, uint16_t port, sockaddr* address, socklen_t* length) {
+  if (!address || !length) return -EFAULT;
+  sockaddr_in in;
+  memset(&in, 0, sizeof in);
+  in.sin_family = AF_INET;
+  in.sin_port = htons(port);
+  in.sin_addr.s_addr = htonl(ip);
+  memcpy(address, &in, *length < sizeof in ? *length : sizeof in);
+  *length = sizeof in;
+  return 0;
+}
+}  // namespace
+
+long do_fcntl(int fd, int command, long argument) {
+  if (!kind_of(fd) || (command != F_DUPFD && command != F_DUPFD_CLOEXEC)) return raw::fcntl(fd, command, argument);
+  Section section;
+  VSocket* vs = vsocket_of[fd];
+  long copy = raw::fcntl(fd, command, argument);
+  if (copy >= 0 && vs) attach(static_cast<int>(copy), vs);
+  return copy;
+}
+
+long do_ioctl(int fd, unsigned long request, long argument) {
+  if ((kind_of(fd) & kReadSlow) && request == FIONREAD) {
+    Section section;
+    if (VSocket* vs = vsocket_of[fd]; vs && vs->in.size()) {
+      *reinterpret_cast<int*>(argument) = static_cast<int>(vs->in.size());
+      return 0;
+    }
+  }
+  return raw::sys(SYS_ioctl, fd, request, argument);
+}
+
+long do_setsockopt(int fd, int level, int name, const void* value, socklen_t length) {
+  if (kind_of(fd)) {
+    Section section;
+    if (VSocket* vs = vsocket_of[fd]; vs && vs->option_fd >= 0)
+      return raw::setsockopt(vs->option_fd, level, name, value, length);
+    return raw::setsockopt(fd, level, name, value, length);
+  }
+  return raw::setsockopt(fd, level, name, value, length);
+}
+
+long do_getsockopt(int fd, int level, int name, void* value, socklen_t* length) {
+  if (kind_of(fd)) {
+    Section section;
+    VSocket* vs = vsocket_of[fd];
+    if (vs && level == SOL_SOCKET && name == SO_ERROR && vs->error && length && *length >= sizeof(int)) {
+      *static_cast<int*>(value) = vs->error;
+      *length = sizeof(int);
+      vs->error = 0;
+      return 0;
+    }
+    if (vs && vs->option_fd >= 0 && !(level == SOL_SOCKET && name == SO_ACCEPTCONN))
+      return raw::getsockopt(vs->option_fd, level, name, value, length);
+  }
+  return raw::getsockopt(fd, level, name, value, length);
+}
+
+long do_getsockname(int fd, sockaddr* address, socklen_t* length) {
+  if (kind_of(fd)) {
+    Section section;
+    VSocket* vs = vsocket_of[fd];
+    if (vs) return report(vs->local.ip, vs->local.port, address, length);
+  }
+  return raw::sys(SYS_getsockname, fd, address, length);
+}
+
+long do_getpeername(int fd, sockaddr* address, socklen_t* length) {
+  if (kind_of(fd)) {
+    Section section;
+    VSocket* vs = vsocket_of[fd];
+    if (vs) {
+      switch (vs->state) {
+        case ConnState::kEstablished:
+        case ConnState::kAwaiting:
+        case ConnState::kDraining:
+        case ConnState::kBuffered: return report(vs->peer.ip, vs->peer.port, address, length);
+        default: return -ENOTCONN;
+      }
+    }
+  }
+  return raw::sys(SYS_getpeername, fd, address, length);
+}
+
+long do_gethostname(char* name, size_t length) {
+  utsname system;
+  const char* from = rt.node;
+  if (!rt.active || !from[0]) {
+    if (long r = raw::sys(SYS_uname, &system); r < 0) return r;
+    from = system.nodename;
+  }
+  size_t n = strlen(from) + 1;
+  if (n > length) return -ENAMETOOLONG;
+  memcpy(name, from, n);
+  return 0;
+}
+
+}  // namespace msocket::transport

@@ -1,0 +1,76 @@
+// SPDX-FileCopyrightText: 2026 The msocket authors
+// SPDX-License-Identifier: MIT
+//
+// What happens when the daemon has something to say: called from the control signal's handler, or from the library call
+// that held the lock when it came. Lock held; async-signal-safe.
+#include <errno.h>
+
+#include "src/transport/channel.h"
+#include "src/transport/drain.h"
+#include "src/transport/raw.h"
+#include "src/transport/redirect.h"
+#include "src/transport/runtime.h"
+
+namespace msocket::transport {
+
+namespace {
+
+void dispatch(const wire::ControlRecord& record, int* fds, int count) {
+  switch (record.type) {
+    case wire::Control::kConnected: on_connected(record, count == 1 ? fds[0] : -1); return;
+    case wire::Control::kInstall: on_install(record, count == 1 ? fds[0] : -1); return;
+    case wire::Control::kFreeze:
+      if (count == 2 && !rt.freeze_wanted) {
+        rt.freeze_wanted = true;
+        rt.freeze_image_fd = move_high(fds[0]);
+        rt.freeze_mailbox_fd = move_high(fds[1]);
+        return;
+      }
+      break;
+    case wire::Control::kRollback:  // called off before we stood still
+      if (rt.freeze_wanted) {
+        rt.freeze_wanted = false;
+        raw::close(rt.freeze_image_fd);
+        raw::close(rt.freeze_mailbox_fd);
+      }
+      break;
+    default: break;
+  }
+  for (int i = 0; i < count; ++i) raw::close(fds[i]);
+}
+
+void read_control() {
+  for (;;) {
+    wire::ControlRecord record;
+    int fds[wire::kMaxControlFds], count;
+    long r = receive_record(rt.control_fd, &record, sizeof record, fds, &count, true);
+    if (r == -EAGAIN) return;
+    if (r == 0 && record.magic == wire::kControlMagic && record.version == wire::kControlVersion) {
+      dispatch(record, fds, count);
+      continue;
+    }
+    // The daemon is gone, and with it our standard streams and the way to our peers: a rank ends with its node's daemon.
+    raw::exit_group(255);
+  }
+}
+
+}  // namespace
+
+void handle_control() {
+  read_control();
+  drain_all();
+  if (rt.freeze_wanted && may_freeze()) {
+    int image_fd = rt.freeze_image_fd, mailbox_fd = rt.freeze_mailbox_fd;
+    rt.freeze_wanted = false;
+    freeze_hook(image_fd, mailbox_fd);
+  }
+  if (rt.settling && settled()) {
+    rt.settling = false;
+    wire::ControlRecord record;
+    record.type = wire::Control::kSettled;
+    send_control(rt.control_fd, record);
+  }
+  rt.events = 1;
+}
+
+}  // namespace msocket::transport

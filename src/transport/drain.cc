@@ -1,0 +1,111 @@
+// SPDX-FileCopyrightText: 2026 The msocket authors
+// SPDX-License-Identifier: MIT
+#include "src/transport/drain.h"
+
+#include <errno.h>
+
+#include "src/transport/raw.h"
+#include "src/transport/runtime.h"
+
+namespace msocket::transport {
+
+namespace {
+constexpr size_t kChunk = 64 * 1024;
+
+void end_of_old(VSocket* vs, bool reset) {
+  if (vs->old_fd >= 0) raw::close(vs->old_fd);
+  vs->old_fd = -1;
+  vs->old_ended = true;
+  vs->reset |= reset;
+  refresh(vs);
+}
+
+// The mirror's stream has ended. Whatever had not ended by then is lost with it.
+void mirror_gone() {
+  raw::close(rt.mirror_fd);
+  rt.mirror_fd = -1;
+  rt.frame_have = rt.frame_left = 0;
+  for_each_vsocket([](VSocket* vs) {
+    if (vs->from_mirror && !vs->old_ended) end_of_old(vs, true);
+    vs->from_mirror = false;
+  });
+}
+
+}  // namespace
+
+void drain_old(VSocket* vs) {
+  while (vs->old_fd >= 0) {
+    char* room = vs->in.reserve(kChunk);
+    if (!room) return;  // no memory now: the kernel keeps it, the next call tries again
+    long n = raw::read(vs->old_fd, room, kChunk);
+    if (n > 0) vs->in.added(n);
+    else if (n == -EINTR) continue;
+    else if (n == -EAGAIN) break;
+    else end_of_old(vs, n < 0);
+  }
+  refresh(vs);
+}
+
+void drain_mirror() {
+  while (rt.mirror_fd >= 0) {
+    if (rt.frame_have < sizeof rt.frame) {
+      long n = raw::read(rt.mirror_fd, reinterpret_cast<char*>(&rt.frame) + rt.frame_have, sizeof rt.frame - rt.frame_have);
+      if (n == -EINTR) continue;
+      if (n == -EAGAIN) return;
+      if (n <= 0) return mirror_gone();
+      rt.frame_have += n;
+      if (rt.frame_have < sizeof rt.frame) continue;
+      rt.frame_left = rt.frame.len;
+      if (rt.frame.magic != wire::kMirrorMagic || rt.frame.len > wire::kMirrorMaxData) return mirror_gone();
+    }
+    VSocket* vs = find_conn(rt.frame.conn);  // nullptr: the program has closed it; the bytes go nowhere
+    if (rt.frame_left > 0) {
+      char waste[4096];
+      char* room = vs ? vs->in.reserve(rt.frame_left) : waste;
+      if (!room) return;
+      size_t most = vs ? rt.frame_left : (rt.frame_left < sizeof waste ? rt.frame_left : sizeof waste);
+      long n = raw::read(rt.mirror_fd, room, most);
+      if (n == -EINTR) continue;
+      if (n == -EAGAIN) return;
+      if (n <= 0) return mirror_gone();
+      if (vs) vs->in.added(n);
+      rt.frame_left -= n;
+      if (rt.frame_left > 0) continue;
+    }
+    rt.frame_have = 0;
+    if (vs && (rt.frame.type == wire::Mirror::kEof || rt.frame.type == wire::Mirror::kReset))
+      end_of_old(vs, rt.frame.type == wire::Mirror::kReset);
+    else if (vs)
+      refresh(vs);
+  }
+}
+
+void drain_all() {
+  drain_mirror();
+  for_each_vsocket([](VSocket* vs) {
+    if (vs->old_fd >= 0) drain_old(vs);
+  });
+}
+
+void tell_mirror_half_close(const ConnId& conn) {
+  if (rt.mirror_fd < 0) return;
+  wire::MirrorFrame frame{.type = wire::Mirror::kHalfClose, .conn = conn};
+  raw::write_all(rt.mirror_fd, &frame, sizeof frame);
+}
+
+bool settled() {
+  if (rt.mirror_fd >= 0) return false;
+  bool all = true;
+  for_each_vsocket([&](VSocket* vs) {
+    all &= vs->state != ConnState::kAwaiting && vs->state != ConnState::kDraining;
+  });
+  return all;
+}
+
+bool may_freeze() {
+  bool connecting = false;
+  for_each_vsocket([&](VSocket* vs) { connecting |= vs->state == ConnState::kConnecting; });
+  return !connecting && settled();
+}
+
+}  // namespace msocket::transport

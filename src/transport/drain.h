@@ -1,0 +1,24 @@
+// SPDX-FileCopyrightText: 2026 The msocket authors
+// SPDX-License-Identifier: MIT
+//
+// After a move, what is still on its way over the old connections is taken into each socket's own buffer, in the handler
+// if the program computes: so a socket that the program does not read holds up nobody (paper 5.5). Lock held.
+#pragma once
+#include "src/transport/vsocket.h"
+
+namespace msocket::transport {
+
+/// Takes what is there from vs->old_fd; at its end closes it.
+void drain_old(VSocket* vs);
+/// Takes what is there from this process's own mirror and spreads it over the sockets.
+void drain_mirror();
+/// Both, for every socket.
+void drain_all();
+/// To the mirror: this peer has the new connection; end the old stream towards it.
+void tell_mirror_half_close(const ConnId& conn);
+/// True when no connection is on its way from an old place to a new one.
+bool settled();
+/// True when, besides, no connect() is under way: the process may be frozen.
+bool may_freeze();
+
+}  // namespace msocket::transport

@@ -1,0 +1,238 @@
+// SPDX-FileCopyrightText: 2026 The msocket authors
+// SPDX-License-Identifier: MIT
+#include "src/transport/redirect.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+
+#include "src/transport/channel.h"
+#include "src/transport/drain.h"
+#include "src/transport/options.h"
+#include "src/transport/raw.h"
+#include "src/transport/runtime.h"
+
+namespace msocket::transport {
+
+namespace {
+
+wire::ControlRecord about(const VSocket* vs, wire::Control type) {
+  wire::ControlRecord record;
+  record.type = type;
+  record.conn = vs->conn;
+  record.local = vs->local;
+  record.peer = vs->peer;
+  record.local_gen = rt.generation;
+  record.peer_gen = vs->peer_gen;
+  record.flags = vs->connector ? wire::kFlagConnector : 0;
+  return record;
+}
+
+// A socket whose other end is closed: reads give the end of the stream, writes EPIPE, poll says so.
+int dead_socket() {
+  int pair[2];
+  if (raw::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, pair) != 0) return -1;
+  raw::close(pair[1]);
+  return pair[0];
+}
+
+// The program has closed it while the move was under way; now it can go.
+void release_orphan(VSocket* vs) {
+  int fd = vs->fd;
+  if (vs->old_fd >= 0) raw::close(vs->old_fd);
+  vs->old_fd = -1;
+  free_vsocket(vs);
+  if (fd >= 0) raw::close(fd);
+}
+
+}  // namespace
+
+void put_under_numbers(VSocket* vs, int fd) {
+  copy_options(vs->fd, fd);
+  for_each_number(vs, [&](int number) {
+    long flags = raw::fcntl(number, F_GETFD);
+    raw::dup3(fd, number, flags & FD_CLOEXEC ? O_CLOEXEC : 0);
+  });
+  raw::close(fd);
+}
+
+void on_connected(const wire::ControlRecord& record, int fd) {
+  VSocket* vs = find_conn(record.conn);
+  if (!vs || vs->state != ConnState::kConnecting) {
+    if (fd >= 0) raw::close(fd);
+    return;
+  }
+  if (record.error || fd < 0) {
+    vs->error = record.error ? record.error : ECONNABORTED;
+    set_state(vs, ConnState::kFailed);
+  } else {
+    put_under_numbers(vs, fd);
+    vs->peer_gen = record.peer_gen;
+    set_state(vs, ConnState::kEstablished);
+  }
+  refresh(vs);
+}
+
+void on_install(const wire::ControlRecord& record, int fd) {
+  VSocket* vs = find_conn(record.conn);
+  wire::ControlRecord reply = record;
+  reply.type = wire::Control::kInstalled;
+  reply.error = 0;
+  bool gone = fd < 0;
+  if (!vs) {
+    reply.error = ENOTCONN;
+  } else if (record.peer_gen < vs->peer_gen || record.local_gen != rt.generation) {
+    reply.error = ESTALE;
+  } else {
+    if (vs->state == ConnState::kDraining && vs->old_fd >= 0) {
+      // The peer has moved again. Its first mirror has ended before it could, so all of that stream is here.
+      drain_old(vs);
+    }
+    bool mover = vs->state == ConnState::kAwaiting;
+    bool peer_moved = vs->state == ConnState::kEstablished || vs->state == ConnState::kBuffered;
+    if (!mover && !peer_moved) {
+      reply.error = EBUSY;  // the daemon asks again
+    } else if (gone && peer_moved) {
+      reply.error = EINVAL;
+    } else {
+      if (gone) fd = dead_socket();
+      if (peer_moved) {
+        vs->old_fd = static_cast<int>(raw::fcntl(vs->fd, F_DUPFD_CLOEXEC, kHighFd));
+        vs->old_ended = false;
+      }
+      put_under_numbers(vs, fd);
+      fd = -1;
+      if (vs->write_shut) raw::shutdown(vs->fd, SHUT_WR);
+      vs->peer_gen = record.peer_gen;
+      set_state(vs, ConnState::kDraining);
+      if (mover) {
+        tell_mirror_half_close(vs->conn);
+      } else {
+        raw::shutdown(vs->old_fd, SHUT_WR);
+        arm(vs->old_fd);
+        drain_old(vs);
+      }
+      refresh(vs);
+      if (vs->orphan) release_orphan(vs);
+    }
+  }
+  if (fd >= 0) raw::close(fd);
+  send_control(rt.control_fd, reply);
+}
+
+VSocket* adopt(const VSocket* listener, const wire::AcceptRecord& record, int fd) {
+  VSocket* vs = allocate_vsocket();
+  if (!vs) return nullptr;
+  vs->conn = record.conn;
+  vs->peer = record.peer;
+  vs->peer_gen = record.peer_gen;
+  vs->local = listener->local;
+  vs->local.ip = rt.vip;
+  set_state(vs, ConnState::kEstablished);
+  attach(fd, vs);
+  if (listener->option_fd >= 0) {
+    copy_options(listener->option_fd, fd);
+    long flags = raw::fcntl(fd, F_GETFL);  // O_NONBLOCK is not inherited by accepted sockets on Linux
+    raw::fcntl(fd, F_SETFL, flags & ~O_NONBLOCK);
+  }
+  return vs;
+}
+
+void prepare_freeze() {
+  for (int i = 0; i < used_vsockets; ++i) {
+    VSocket* listener = &vsockets[i];
+    if (listener->state != ConnState::kListening) continue;
+    for (;;) {
+      wire::AcceptRecord record;
+      int fds[wire::kMaxControlFds], count;
+      if (receive_record(listener->fd, &record, sizeof record, fds, &count, true) != 0) break;
+      if (count != 1) continue;
+      int fd = move_high(fds[0]);
+      VSocket* vs = fd >= 0 ? adopt(listener, record, fd) : nullptr;
+      if (vs) vs->unaccepted = true;
+      else if (fd >= 0) raw::close(fd);
+    }
+    refresh(listener);
+  }
+  for_each_vsocket([](VSocket* vs) {
+    void* at = raw::mmap(nullptr, sizeof(SavedOptions), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS);
+    vs->saved = raw::failed(at) ? nullptr : static_cast<SavedOptions*>(at);
+    if (vs->saved) save_options(vs->option_fd >= 0 ? vs->option_fd : vs->fd, vs->saved);
+    if (vs->saved && vs->option_fd >= 0) vs->saved->file_flags = raw::fcntl(vs->fd, F_GETFL) & O_NONBLOCK;
+  });
+}
+
+void undo_freeze() {
+  for_each_vsocket([](VSocket* vs) {
+    if (vs->saved) raw::munmap(vs->saved, sizeof(SavedOptions));
+    vs->saved = nullptr;
+  });
+}
+
+namespace {
+
+void place(int fd, int number) {
+  if (fd == number) return;
+  raw::dup3(fd, number, 0);
+  raw::close(fd);
+}
+
+void restore_listener(VSocket* vs) {
+  vs->option_fd = -1;
+  long options = raw::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (options >= 0) vs->option_fd = move_high(static_cast<int>(options));
+  int pair[2];
+  if (raw::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, pair) != 0) return;
+  wire::ControlRecord record = about(vs, wire::Control::kListen);
+  record.arg0 = vs->backlog;
+  send_control(rt.control_fd, record, &pair[1], 1);
+  raw::close(pair[1]);
+  place(pair[0], vs->fd);
+}
+
+}  // namespace
+
+int restore_sockets(const wire::ControlRecord& start, int mirror_fd) {
+  rt.vip = start.local.ip;
+  rt.generation = start.local_gen;
+  memcpy(rt.node, start.text, sizeof rt.node - 1);
+  rt.mirror_fd = mirror_fd;
+  rt.frame_have = rt.frame_left = 0;
+  rt.settling = true;
+  int announced = 0;
+  for (int i = 0; i < used_vsockets; ++i) {
+    VSocket* vs = &vsockets[i];
+    if (vs->state == ConnState::kFree) continue;
+    int first = vs->fd;
+    if (vs->state == ConnState::kListening) {
+      restore_listener(vs);
+    } else {
+      long fd = raw::socket(AF_INET, SOCK_STREAM, 0);
+      if (fd >= 0) place(static_cast<int>(fd), first);
+    }
+    for_each_number(vs, [&](int number) {
+      if (number != first) raw::dup3(first, number, 0);
+    });
+    if (vs->saved) {
+      apply_options(*vs->saved, vs->option_fd >= 0 ? vs->option_fd : first);
+      long flags = raw::fcntl(first, F_GETFL);
+      if (vs->option_fd >= 0 && (vs->saved->file_flags & O_NONBLOCK)) raw::fcntl(first, F_SETFL, flags | O_NONBLOCK);
+    }
+    if (vs->state == ConnState::kEstablished || vs->state == ConnState::kBuffered) {
+      set_state(vs, ConnState::kAwaiting);
+      vs->from_mirror = true;
+      vs->old_ended = false;
+      vs->old_fd = -1;
+      send_control(rt.control_fd, about(vs, wire::Control::kReconnect));
+      ++announced;
+    }
+    refresh(vs);
+  }
+  undo_freeze();
+  if (rt.mirror_fd >= 0) arm(rt.mirror_fd);
+  return announced;
+}
+
+}  // namespace msocket::transport

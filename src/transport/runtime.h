@@ -1,0 +1,79 @@
+// SPDX-FileCopyrightText: 2026 The msocket authors
+// SPDX-License-Identifier: MIT
+//
+// The library's one instance in a process: its channel to the daemon, its lock, and what the control signal does.
+//
+// Lock: one word. A library call takes it for as long as it looks at or changes the tables, never across a system call
+// that may wait. The signal handler takes it if it is free; otherwise it leaves a mark and the holder does the handler's
+// work when it lets go. `events` tells a waiting call that something has changed (stub.h).
+#pragma once
+#include <cstdint>
+
+#include "src/util/ids.h"
+#include "src/wire/control.h"
+#include "src/wire/mirror_frame.h"
+
+namespace msocket::transport {
+
+struct Runtime {
+  bool active = false;    ///< there is a daemon, and this process did not come out of fork()
+  int control_fd = -1;
+  uint32_t vip = 0;       ///< host byte order
+  Generation generation = 0;
+  uint16_t next_port = 0;
+  uint32_t network = 0xf0000000, netmask = 0xff000000;  ///< 240.0.0.0/8
+  char node[64] = {};
+
+  volatile uint32_t lock = 0;
+  volatile uint8_t pending = 0;  ///< the handler came while the lock was held
+  uint8_t events = 0;            ///< something has changed since the word was last cleared
+
+  // The stream from this process's own mirror, after a move (drain.cc).
+  int mirror_fd = -1;
+  bool settling = false;     ///< after a move: the daemon has not yet been told that all is in place
+  wire::MirrorFrame frame{};
+  uint32_t frame_have = 0;   ///< bytes of `frame` read so far
+  uint32_t frame_left = 0;   ///< bytes of its data still to come
+
+  // A freeze that waits until every connection stands still (control.cc).
+  bool freeze_wanted = false;
+  int freeze_image_fd = -1, freeze_mailbox_fd = -1;
+};
+
+extern Runtime rt;
+
+/// Saves this process; called with the lock held and every connection settled. Returns in the old process when the move
+/// was called off, and in the new one when it has taken its place. Registered by src/checkpoint.
+extern void (*freeze_hook)(int image_fd, int mailbox_fd);
+
+void lock();
+void unlock();
+bool try_lock();
+
+class Section {
+ public:
+  Section() { lock(); }
+  ~Section() {
+    if (rt.freeze_wanted) rt.pending = 1;  // what this call did may have been what the freeze waits for
+    unlock();
+  }
+  Section(const Section&) = delete;
+  Section& operator=(const Section&) = delete;
+};
+
+/// Waits, without the lock, until the handler has changed something, `timeout_ms` is over (-1: never), or a signal of the
+/// program's own came. Clear rt.events under the lock before looking at the state that makes you wait.
+/// Returns 0: look again; -EINTR: the program's signal; -ETIME: timed out.
+long wait_for_event(int timeout_ms);
+
+/// Installs the signal handler; called once at start-up and again in the new process.
+void install_handler();
+/// Makes the kernel raise the control signal when `fd` has something to say; non-blocking.
+void arm(int fd);
+/// The handler's work; lock held. Also called at every unlock that finds `pending`.
+void handle_control();
+
+/// Moves a descriptor out of the program's way (>= kHighFd, close-on-exec) and closes the old number. -errno on failure.
+int move_high(int fd);
+
+}  // namespace msocket::transport

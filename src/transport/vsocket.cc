@@ -1,0 +1,107 @@
+// SPDX-FileCopyrightText: 2026 The msocket authors
+// SPDX-License-Identifier: MIT
+#include "src/transport/vsocket.h"
+
+#include <string.h>
+
+namespace msocket::transport {
+
+uint8_t kind[kMaxFd];
+VSocket* vsocket_of[kMaxFd];
+VSocket vsockets[kMaxVSockets];
+int used_vsockets;
+int used_fds;
+uint8_t any_slow;
+
+namespace {
+VSocket* free_list;
+int slow_numbers;
+
+void set_kind(int fd, uint8_t bits) {
+  slow_numbers += ((bits & kSlow) != 0) - ((kind[fd] & kSlow) != 0);
+  kind[fd] = bits;
+  any_slow = slow_numbers > 0;
+}
+
+bool has_unaccepted(const VSocket* listener) {
+  bool found = false;
+  for_each_vsocket([&](VSocket* vs) { found |= vs->unaccepted && vs->local.port == listener->local.port; });
+  return found;
+}
+
+uint8_t bits_for(const VSocket* vs) {
+  switch (vs->state) {
+    case ConnState::kFresh:
+    case ConnState::kEstablished: return kVirtual;
+    case ConnState::kListening: return has_unaccepted(vs) ? kVirtual | kReadSlow : kVirtual;
+    case ConnState::kDraining:
+    case ConnState::kBuffered: return kVirtual | kReadSlow;
+    default: return kVirtual | kSlow;
+  }
+}
+}  // namespace
+
+VSocket* allocate_vsocket() {
+  VSocket* vs = free_list;
+  if (vs) free_list = vs->next_free;
+  else if (used_vsockets < kMaxVSockets) vs = &vsockets[used_vsockets++];
+  else return nullptr;
+  memset(static_cast<void*>(vs), 0, sizeof *vs);
+  vs->fd = vs->old_fd = vs->option_fd = -1;
+  return vs;
+}
+
+void free_vsocket(VSocket* vs) {
+  for_each_number(vs, [](int fd) { detach(fd); });
+  vs->in.clear();
+  set_state(vs, ConnState::kFree);
+  vs->conn = {};
+  vs->next_free = free_list;
+  free_list = vs;
+}
+
+void attach(int fd, VSocket* vs) {
+  if (fd < 0 || fd >= kMaxFd) return;  // the caller refuses such numbers to the program
+  vsocket_of[fd] = vs;
+  if (vs->fd < 0) vs->fd = fd;
+  if (fd >= used_fds) used_fds = fd + 1;
+  set_kind(fd, bits_for(vs));
+}
+
+void detach(int fd) {
+  VSocket* vs = vsocket_of[fd];
+  vsocket_of[fd] = nullptr;
+  set_kind(fd, 0);
+  if (vs && vs->fd == fd) {
+    vs->fd = -1;
+    for_each_number(vs, [&](int other) {
+      if (vs->fd < 0) vs->fd = other;
+    });
+  }
+}
+
+void set_state(VSocket* vs, ConnState to) { change_state(vs->state, to, vs->fd, vs->conn); }
+
+void refresh(VSocket* vs) {
+  if (vs->state == ConnState::kDraining && vs->old_ended && vs->old_fd < 0)
+    set_state(vs, vs->in.size() || vs->reset ? ConnState::kBuffered : ConnState::kEstablished);
+  else if (vs->state == ConnState::kBuffered && vs->in.size() == 0 && !vs->reset)
+    set_state(vs, ConnState::kEstablished);
+  for_each_number(vs, [&](int fd) { set_kind(fd, bits_for(vs)); });
+}
+
+VSocket* find_conn(const ConnId& conn) {
+  VSocket* found = nullptr;
+  for_each_vsocket([&](VSocket* vs) {
+    if (vs->conn == conn) found = vs;
+  });
+  return found;
+}
+
+int count_numbers(const VSocket* vs) {
+  int n = 0;
+  for_each_number(vs, [&](int) { ++n; });
+  return n;
+}
+
+}  // namespace msocket::transport

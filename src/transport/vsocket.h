@@ -1,0 +1,94 @@
+// SPDX-FileCopyrightText: 2026 The msocket authors
+// SPDX-License-Identifier: MIT
+//
+// The virtual sockets of this process and the per-descriptor table. All of it is plain memory that moves with the
+// process; all of it is touched only while the runtime's lock is held (runtime.h), except for reads of `kind`.
+#pragma once
+#include <cstdint>
+
+#include "src/transport/conn_state.h"
+#include "src/transport/in_buffer.h"
+#include "src/util/ids.h"
+
+namespace msocket::transport {
+
+inline constexpr int kMaxFd = 65536;
+inline constexpr int kMaxVSockets = 16384;
+/// Descriptors of the library's own live from here upwards, out of the program's way.
+inline constexpr int kHighFd = 600;
+
+/// Bits of kind[fd]; 0: a plain descriptor, whose calls go straight to the kernel.
+inline constexpr uint8_t kVirtual = 1;
+inline constexpr uint8_t kReadSlow = 2;   ///< reading needs more than the system call
+inline constexpr uint8_t kWriteSlow = 4;  ///< writing does
+inline constexpr uint8_t kSlow = kReadSlow | kWriteSlow;
+
+/// Socket options and status flags as they were when the process was frozen, to be put on the next real socket.
+struct SavedOptions {
+  uint16_t count = 0;
+  uint16_t file_flags = 0;  ///< O_NONBLOCK
+  struct One {
+    uint8_t index;
+    uint8_t length;
+    uint8_t pad[2];
+    uint8_t value[16];
+  } options[24];
+};
+
+struct VSocket {
+  ConnState state;
+  bool connector;     ///< this end opened the connection
+  bool write_shut;    ///< the program has shut down its writing side
+  bool read_shut;
+  bool orphan;        ///< the program has closed it, but the move is not through: it lives until the redirection is done
+  bool from_mirror;   ///< the old connection's bytes come through this process's own mirror
+  bool old_ended;     ///< the old connection has delivered its last byte
+  bool reset;         ///< it ended with a reset
+  bool unaccepted;    ///< waits in a listener's queue that moved with the process
+  int fd;             ///< a number that carries it: the program's first, or a high one of the library's own
+  int old_fd;         ///< the old connection while draining directly, else -1
+  int option_fd;      ///< listener: a TCP socket that carries the options for accepted connections, else -1
+  int error;          ///< SO_ERROR to be reported
+  int backlog;
+  Endpoint local, peer;
+  ConnId conn;
+  Generation peer_gen;
+  InBuffer in;
+  SavedOptions* saved;
+  VSocket* next_free;
+};
+
+extern uint8_t kind[kMaxFd];
+extern VSocket* vsocket_of[kMaxFd];
+extern VSocket vsockets[kMaxVSockets];  // bss: untouched slots cost nothing
+extern int used_vsockets;               ///< slots from here on were never used
+extern int used_fds;                    ///< numbers from here on were never virtual
+extern uint8_t any_slow;                ///< 1 while any number has a kSlow bit: poll's short cut
+
+inline uint8_t kind_of(int fd) { return static_cast<unsigned>(fd) < static_cast<unsigned>(kMaxFd) ? kind[fd] : 0; }
+
+/// A zeroed slot in state kFree, or nullptr when all are in use.
+VSocket* allocate_vsocket();
+/// Back to kFree; every number that still points to it becomes plain.
+void free_vsocket(VSocket* vs);
+void attach(int fd, VSocket* vs);
+void detach(int fd);
+/// Sets the slow bits of all of vs's numbers according to its state and buffer; makes kBuffered and kEstablished out of
+/// what has drained.
+void refresh(VSocket* vs);
+void set_state(VSocket* vs, ConnState to);
+VSocket* find_conn(const ConnId& conn);
+int count_numbers(const VSocket* vs);
+
+template <class F>
+void for_each_number(const VSocket* vs, F f) {
+  for (int fd = 0; fd < used_fds; ++fd)
+    if (vsocket_of[fd] == vs) f(fd);
+}
+template <class F>
+void for_each_vsocket(F f) {
+  for (int i = 0; i < used_vsockets; ++i)
+    if (vsockets[i].state != ConnState::kFree) f(&vsockets[i]);
+}
+
+}  // namespace msocket::transport
