@@ -160,11 +160,11 @@ int main(int argc, char** argv) {
   selftest_begin(&t, "heat", &argc, &argv);
   const long nx = selftest_long(&argc, &argv, "--nx", 1536), ny = selftest_long(&argc, &argv, "--ny", 1536);
   const int work = (int)selftest_long(&argc, &argv, "--work", 4);
-  t.iterations = selftest_long(&argc, &argv, "--steps", t.iterations);
+  t.iterations = selftest_long(&argc, &argv, "--steps", t.unlimited ? 20000 : t.iterations);
+  if (t.unlimited) t.seconds = 0;
   t.agree_every = selftest_long(&argc, &argv, "--report-every", 50);
   const char* out = selftest_option(&argc, &argv, "--out");
   const int verified = flag(&argc, argv, "--verify");
-  if (t.iterations <= 0 && !t.stop_file && t.seconds == 5) t.iterations = 20000, t.seconds = 0;
 
   struct block b = make_block(t.ranks, nx, ny);
   double residual = 0.0;

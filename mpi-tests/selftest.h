@@ -32,6 +32,7 @@ struct selftest {
   double seconds;         /* 0: no limit */
   long iterations;        /* 0: no limit */
   const char* stop_file;  /* NULL: none */
+  int unlimited;          /* the command line said none of the three, 5 s were assumed */
   uint64_t seed;
   long size;              /* the largest message, bytes */
   long corrupt;           /* spoil what rank 0 sends in this round; 0: never */
@@ -90,7 +91,8 @@ static inline void selftest_begin(struct selftest* t, const char* name, int* arg
   t->size = selftest_long(argc, argv, "--size", 65536);
   t->corrupt = selftest_long(argc, argv, "--corrupt", 0);
   t->agree_every = 1;
-  if (t->seconds <= 0 && t->iterations <= 0 && !t->stop_file) t->seconds = 5;
+  t->unlimited = t->seconds <= 0 && t->iterations <= 0 && !t->stop_file;
+  if (t->unlimited) t->seconds = 5;
   MPI_Barrier(MPI_COMM_WORLD);
   t->start = MPI_Wtime();
   if (t->rank == 0) {

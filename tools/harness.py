@@ -45,9 +45,10 @@ def wait_for(what, condition, seconds, every=0.05):
 
 def run(command, seconds=60, **options):
     """A finished process; Failure when it takes longer than `seconds`. Its output is one text, in `stdout`."""
+    options.setdefault("stderr", subprocess.STDOUT)
     try:
-        return subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                              text=True, errors="replace", timeout=seconds, **options)
+        return subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, errors="replace",
+                              timeout=seconds, **options)
     except subprocess.TimeoutExpired:
         raise Failure(f"no end within {seconds:g} s: {' '.join(command)}") from None
 
@@ -73,11 +74,14 @@ def read_timeline(path):
 class Program:
     """A process in the background; its output goes to a file and is looked at there."""
 
+    all = []  # those that were started, for who cleans up
+
     def __init__(self, command, log, env=None):
         self.command, self.log = command, log
         with open(log, "wb") as out:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
                                             env=env, start_new_session=True)
+        Program.all.append(self)
 
     def text(self):
         with open(self.log, errors="replace") as file:
@@ -159,18 +163,25 @@ class Cluster:
     def exec(self, node, *command, seconds=60):
         return run([os.path.join(REPO, "tools/cluster"), "--dir", self.dir, "exec", node, *command], seconds)
 
-    def msctl(self, *words, seconds=60):
-        return run([installed("msctl"), *words], seconds, env=self.env)
+    def msctl(self, *words, seconds=60, **options):
+        return run([installed("msctl"), *words], seconds, env=self.env, **options)
 
     def query(self, what):
-        done = self.msctl(what, "--json", seconds=20)
+        # Standard error apart: with a node gone msctl complains there and prints what it knows.
+        done = self.msctl(what, "--json", seconds=20, stderr=subprocess.PIPE)
         try:
             return json.loads(done.stdout)
         except ValueError:
-            raise Failure(f"msctl {what} --json: {done.stdout.strip()}") from None
+            raise Failure(f"msctl {what} --json: {done.stderr.strip() or done.stdout.strip() or 'no output'}") from None
 
     def ps(self):
-        return self.query("ps")
+        """The ranks, as msctl tells them, but with "rank": "1:3" taken apart into "job": "1", "rank": 3."""
+        entries = self.query("ps")
+        for entry in entries:
+            if isinstance(entry["rank"], str):
+                entry["job"], _, number = entry["rank"].rpartition(":")
+                entry["rank"] = int(number)
+        return entries
 
     def rank(self, job, number):
         for entry in self.ps():

@@ -129,6 +129,7 @@ __attribute__((noinline)) void refill(void* argument) {
   for (;;) {
     wire::ImageRun run;
     if (long r = read_exact(b->image_fd, &run, sizeof run); r < 0) fail(b, "the image ended early", nullptr, r);
+    b->bytes += sizeof run + run.len;
     if (run.len == 0) break;
     if (long r = read_exact(b->image_fd, reinterpret_cast<void*>(run.addr), run.len); r < 0)
       fail(b, r == -EFAULT ? "a page has no place to go" : "the image ended early", nullptr, r);
@@ -160,6 +161,7 @@ void become_image() {
     fail(b, "the image is damaged", nullptr, EINVAL);
   if (long r = read_exact(b->image_fd, b->regions, header.regions * sizeof(ImageRegion)); r < 0)
     fail(b, "the image ended early", nullptr, r);
+  b->bytes = sizeof header + header.regions * sizeof(ImageRegion);
   long length = read_maps(b->maps_text, sizeof b->maps_text);
   const char *p = b->maps_text, *end = b->maps_text + (length < 0 ? 0 : length);
   Map map;

@@ -40,10 +40,11 @@ void fill_header(wire::ImageHeader* header) {
   header->rseq_sig = kRseqSignature;
 }
 
-void say(wire::Control type, uint64_t number, const Refusal* why) {
+void say(wire::Control type, uint64_t number, const Refusal* why, uint64_t bytes = 0) {
   wire::ControlRecord record;
   record.type = type;
   record.arg0 = number;
+  record.arg1 = bytes;
   record.local_gen = rt.generation;
   if (why && !why->empty()) {
     record.error = ECANCELED;
@@ -88,7 +89,7 @@ void arrive() {
     connections = transport::restore_sockets(b->start, b->mirror_fd);
     transport::arm(rt.control_fd);
   }
-  say(wire::Control::kRestored, connections, &why);
+  say(wire::Control::kRestored, connections, &why, b->bytes);
   if (!good) raw::exit_group(1);
   wire::ControlRecord record;
   do {

@@ -40,7 +40,7 @@ class Home {
   /// `spec`: rank, argv, env, cwd, umask, pmi, wanted_vip; the rest is filled in. `filter`: see RankIo::filter_pmi.
   /// Throws std::runtime_error with the daemon's reason; `on_exit` is not called then.
   awaitable<void> start(proto::StartRank spec, RankFds fds, std::string node, OnExit on_exit,
-                        RankIo::Filter pmi_filter = {});
+                        RankIo::Filter pmi_filter);
   /// A rank that moves just now gets it when it has arrived.
   void signal(uint32_t rank, int signo);
   void kill_all();

@@ -20,11 +20,11 @@ RankIo::RankIo(asio::any_io_executor executor, std::string job, uint32_t rank, R
     : executor_(executor), job_(std::move(job)), rank_(rank), has_pmi_(fds.pmi >= 0), progress_(executor) {
   // The PMI descriptor is one socket, read and written by two ends that each own a number of it.
   int pmi_out = duplicate(fds.pmi);
-  inputs_[0] = {kStdin, make_end(executor, fds.in, FdEnd::Use::kRead, fds.shared), {}, {}};
+  inputs_[0] = {kStdin, make_end(executor, fds.in, FdEnd::Use::kRead, fds.shared_in), {}, {}};
   inputs_[1] = {kPmiToRank, make_end(executor, fds.pmi, FdEnd::Use::kRead, false), {}, {}};
   for (Input& input : inputs_) input.room = std::make_unique<Event>(executor);
-  outputs_[0] = {kStdout, make_end(executor, fds.out, FdEnd::Use::kWrite, fds.shared), {}};
-  outputs_[1] = {kStderr, make_end(executor, fds.err, FdEnd::Use::kWrite, fds.shared), {}};
+  outputs_[0] = {kStdout, make_end(executor, fds.out, FdEnd::Use::kWrite, fds.shared_out), {}};
+  outputs_[1] = {kStderr, make_end(executor, fds.err, FdEnd::Use::kWrite, fds.shared_out), {}};
   outputs_[2] = {kPmiFromRank, make_end(executor, pmi_out, FdEnd::Use::kWrite, false), {}};
 }
 

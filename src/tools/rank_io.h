@@ -23,7 +23,7 @@ namespace msocket {
 /// Taken over by whoever gets them. -1: none.
 struct RankFds {
   int in = -1, out = -1, err = -1, pmi = -1;
-  bool shared = false;  ///< in, out and err are also the user's shell's
+  bool shared_in = false, shared_out = false;  ///< in; out and err: they are also the user's shell's
 };
 
 class RankIo : public std::enable_shared_from_this<RankIo> {

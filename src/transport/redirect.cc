@@ -98,6 +98,7 @@ void on_install(const wire::ControlRecord& record, int fd) {
       reply.error = EINVAL;
     } else {
       if (gone) fd = dead_socket();
+      if (record.flags & wire::kFlagAnswer) raw::write_all(fd, record.text, wire::kAnswerLength);
       if (peer_moved) {
         vs->old_fd = static_cast<int>(raw::fcntl(vs->fd, F_DUPFD_CLOEXEC, kHighFd));
         vs->old_ended = false;

@@ -167,7 +167,7 @@ Config parse_config(const std::string& text, const std::string& name, const std:
     try {
       parse_subnet(master.subnet);
     } catch (const std::exception& error) {
-      fail(entry.where() + ": " + error.what());
+      fail(entry.where() + ": \"subnet\": " + error.what());
     }
     master.address = resolve(entry.text("address", ""), entry.where());
     master.port = entry.number("port", master.port, 65535);
@@ -202,9 +202,10 @@ std::string config_to_json(const Config& config) {
   for (const MasterConfig& master : config.masters)
     root["masters"].push_back({{"subnet", master.subnet}, {"address", master.address}, {"port", master.port}});
   const NodeConfig& node = config.node;
-  if (!node.name.empty())
-    root["node"] = {{"name", node.name}, {"address", node.address}, {"port", node.port}, {"slots", node.slots},
-                    {"bind", node.bind}};
+  if (!node.name.empty()) {
+    root["node"] = {{"name", node.name}, {"port", node.port}, {"slots", node.slots}, {"bind", node.bind}};
+    if (!node.address.empty()) root["node"]["address"] = node.address;
+  }
   return root.dump();
 }
 

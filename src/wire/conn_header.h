@@ -48,15 +48,20 @@ struct LinkHello {
 };
 static_assert(sizeof(LinkHello) == 72);
 
+/// kRedirect: the opener's process has itself moved and waits for this connection.
+inline constexpr uint32_t kOpenerAwaits = 1;
+
 struct ConnHeader {
   Preamble preamble{};
   ConnId conn{};
   Endpoint from{}, to{};  ///< virtual; for kImage and kMirror `to` is the process that moves
   Generation from_gen = 0, to_gen = 0;
+  uint32_t flags = 0;     ///< kOpenerAwaits
+  uint32_t pad = 0;
   char job[32] = {};      ///< NUL-padded; the tag's key is this job's
   Tag tag{};              ///< job key over greeting and the bytes before
 };
-static_assert(sizeof(ConnHeader) == 112);
+static_assert(sizeof(ConnHeader) == 120);
 
 enum class Verdict : uint32_t {
   kOk = 0,

@@ -45,6 +45,9 @@ enum class Control : uint16_t {
 
 inline constexpr uint32_t kFlagRestore = 1;    ///< kStart: fill yourself from the image stream
 inline constexpr uint32_t kFlagConnector = 2;  ///< this end opened the connection first
+/// kInstall: `text` begins with a wire::Answer, to be written on the new connection before the program can write.
+inline constexpr uint32_t kFlagAnswer = 8;
+inline constexpr uint32_t kAnswerLength = 48;
 inline constexpr uint32_t kFlagMirror = 4;     ///< kStart/kFreeze: a mirror descriptor is among the fds
 
 struct ControlRecord {

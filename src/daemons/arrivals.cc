@@ -1,0 +1,184 @@
+// SPDX-FileCopyrightText: 2026 The msocket authors
+// SPDX-License-Identifier: MIT
+#include "src/daemons/arrivals.h"
+
+#include <signal.h>
+#include <spdlog/spdlog.h>
+#include <unistd.h>
+
+#include <cstring>
+#include <stdexcept>
+
+#include "src/daemons/connector.h"
+#include "src/daemons/fault.h"
+#include "src/daemons/machine.h"
+#include "src/daemons/node.h"
+#include "src/util/text.h"
+
+namespace msocket::daemons {
+
+namespace {
+constexpr Millis kHelloLimit(15000);
+constexpr Millis kFillLimit(110000);
+
+std::string how_it_ended(int wait_status) {
+  if (WIFSIGNALED(wait_status)) return std::string("signal ") + strsignal(WTERMSIG(wait_status));
+  return "exit status " + std::to_string(WEXITSTATUS(wait_status));
+}
+}  // namespace
+
+Arrivals::ArrivalPtr Arrivals::find(uint32_t vip, Generation generation) const {
+  auto it = arrivals_.find(vip);
+  if (it == arrivals_.end() || it->second->rank->generation != generation)
+    throw std::runtime_error("no rank is arriving at node " + node_.name() + " as " + ip_text(vip));
+  return it->second;
+}
+
+awaitable<void> Arrivals::prepare(Link::Ptr source, proto::Prepare request) {
+  fault_point("prepare");
+  node_.check_room();
+  if (node_.find(request.vip())) throw std::runtime_error("node " + node_.name() + " has a process of that address already");
+  if (request.cpu() != cpu_signature()) throw std::runtime_error("node " + node_.name() + " has another kind of processor");
+  if (uint64_t free = memory_free(); request.memory() > free)
+    throw std::runtime_error("node " + node_.name() + " has no room: " + std::to_string(request.memory() >> 20) +
+                             " MiB wanted, " + std::to_string(free >> 20) + " MiB free");
+  if (access(request.program().c_str(), X_OK) != 0)
+    throw std::runtime_error("node " + node_.name() + " has no program " + request.program());
+  std::vector<proto::MappedFile> files(request.files().begin(), request.files().end());
+  if (std::string why = compare_files(files); !why.empty())
+    throw std::runtime_error("node " + node_.name() + ": " + why);
+
+  auto arrival = std::make_shared<Arrival>();
+  arrival->source = source;
+  auto rank = std::make_shared<Rank>(node_.io.get_executor());
+  arrival->rank = rank;
+  rank->spec = request.start();
+  rank->program = request.program();
+  rank->vip = request.vip();
+  rank->generation = request.generation();
+  rank->state = RankState::kArriving;
+  arrivals_[rank->vip] = arrival;
+  node_.ranks[rank->vip] = rank;
+  std::string why;
+  try {
+    node_.launch(rank);
+    co_await wait_until(rank->changed, kHelloLimit, [rank] { return rank->said_pid > 0 || rank->exited; });
+    if (rank->exited) throw std::runtime_error("the program does not start there: " + how_it_ended(rank->wait_status));
+    if (rank->said_pid <= 0) throw std::runtime_error("the program does not come under msocket there");
+  } catch (const std::exception& error) {
+    why = error.what();
+  }
+  if (why.empty()) co_return;
+  discard(arrival);
+  throw std::runtime_error("node " + node_.name() + ": " + why);
+}
+
+awaitable<void> Arrivals::accept(tcp::socket socket, wire::Caller caller) {
+  auto it = arrivals_.find(caller.data->to.ip);
+  bool known = it != arrivals_.end() && it->second->rank->generation == caller.data->to_gen &&
+               it->second->rank->spec.job() == caller.data->job;
+  ArrivalPtr arrival = known ? it->second : nullptr;
+  co_await wire::answer(socket, caller, node_.config.key, known ? wire::Verdict::kOk : wire::Verdict::kRefused, 0);
+  if (!known) co_return;
+  socket.native_non_blocking(false);
+  ScopedFd fd(socket.release());
+  if (caller.data->preamble.purpose == wire::Purpose::kImage) arrival->image = std::move(fd);
+  else arrival->mirror = std::move(fd);
+  if (arrival->image && arrival->mirror && !arrival->started) begin_filling(*arrival);
+}
+
+void Arrivals::begin_filling(Arrival& arrival) {
+  arrival.started = true;
+  wire::ControlRecord start;
+  start.type = wire::Control::kStart;
+  start.local = {arrival.rank->vip, 0, 0};
+  start.local_gen = arrival.rank->generation;
+  start.flags = wire::kFlagRestore | wire::kFlagMirror;
+  strncpy(start.text, node_.name().c_str(), 63);
+  arrival.rank->channel->send(start, {arrival.image.get(), arrival.mirror.get()});
+  arrival.image.reset();
+  arrival.mirror.reset();
+}
+
+awaitable<void> Arrivals::handover(proto::Handover request, proto::Handover* reply) {
+  fault_point("handover");
+  ArrivalPtr arrival = find(request.vip(), request.generation());
+  Rank::Ptr rank = arrival->rank;
+  rank->streams->restore(request.streams());
+  bool in_time = co_await wait_until(rank->changed, kFillLimit, [rank] { return rank->restored || rank->exited; });
+  std::string why;
+  if (rank->restored && rank->restored->error)
+    why = rank->restored->text[0] ? rank->restored->text : strerror(rank->restored->error);
+  else if (rank->exited) why = "the new process died while it was filled: " + how_it_ended(rank->wait_status);
+  else if (!in_time) why = "the new process was not filled in time";
+  if (!why.empty()) {
+    discard(arrival);
+    throw std::runtime_error("node " + node_.name() + ": " + why);
+  }
+  reply->set_connections(rank->restored->arg0);
+  reply->set_bytes(rank->restored->arg1);
+}
+
+awaitable<void> Arrivals::commit(proto::Commit request) {
+  fault_point("commit");
+  ArrivalPtr arrival = find(request.vip(), request.generation());
+  Rank::Ptr rank = arrival->rank;
+  if (rank->exited || !rank->restored) throw std::runtime_error("node " + node_.name() + ": the new process is gone");
+  arrivals_.erase(rank->vip);
+  rank->state = RankState::kRunning;
+  rank->settling = true;
+  wire::ControlRecord resume;
+  resume.type = wire::Control::kResume;
+  rank->channel->send(resume);
+  node_.departed.erase(rank->vip);
+  node_.start_streams(rank);
+  Place here{node_.name(), node_.config.node.address, node_.port(), rank->generation};
+  node_.directory.learn(rank->vip, here);
+  node_.connector().reconnect_all(rank);
+  rank->changed.notify();
+  spawn(node_.io.get_executor(), [this, rank]() -> awaitable<void> {
+    proto::Envelope request;
+    auto* address = request.mutable_register_address()->mutable_address();
+    address->set_vip(rank->vip);
+    address->set_generation(rank->generation);
+    address->set_node(node_.name());
+    address->set_job(rank->spec.job());
+    address->set_rank(rank->spec.rank());
+    co_await node_.directory.ask_master(rank->vip, std::move(request));
+  }, [rank](const std::string& why) { spdlog::warn("rank {}: the master was not told: {}", rank->name(), why); });
+  spawn(node_.io.get_executor(), [this, rank]() -> awaitable<void> { co_await node_.wait_for_home(rank); });
+  co_return;
+}
+
+void Arrivals::call_off(const proto::CallOff& request) {
+  auto it = arrivals_.find(request.vip());
+  if (it == arrivals_.end() || it->second->rank->generation != request.generation()) return;
+  spdlog::info("rank {} does not come after all: {}", it->second->rank->name(), request.reason());
+  discard(it->second);
+}
+
+void Arrivals::ask(const proto::AskMigration& request, proto::AskMigration* reply) const {
+  Rank::Ptr rank = node_.find(request.vip());
+  reply->set_known(rank != nullptr);
+  bool here = rank && rank->state != RankState::kArriving && rank->generation >= request.generation();
+  auto left = node_.departed.find(request.vip());
+  bool was_here = left != node_.departed.end() && left->second.generation > request.generation();
+  reply->set_committed(here || was_here);
+}
+
+void Arrivals::link_closed(const Link::Ptr& link) {
+  std::vector<ArrivalPtr> lost;
+  for (auto& [vip, arrival] : arrivals_)
+    if (arrival->source == link) lost.push_back(arrival);
+  for (auto& arrival : lost) discard(arrival);
+}
+
+void Arrivals::discard(const ArrivalPtr& arrival) {
+  Rank::Ptr rank = arrival->rank;
+  auto it = arrivals_.find(rank->vip);
+  if (it != arrivals_.end() && it->second == arrival) arrivals_.erase(it);
+  node_.kill(rank, SIGKILL);
+  node_.drop(rank);
+}
+
+}  // namespace msocket::daemons

@@ -1,0 +1,46 @@
+// SPDX-FileCopyrightText: 2026 The msocket authors
+// SPDX-License-Identifier: MIT
+#pragma once
+#include <map>
+#include <memory>
+
+#include "src/daemons/rank.h"
+#include "src/wire/port.h"
+
+namespace msocket::daemons {
+
+class Node;
+
+/// The destination's side of a move (doc/migration.md): a process is started, filled and, at the commit, let go. Whatever
+/// goes wrong before that, the process is ended and the source goes on.
+class Arrivals {
+ public:
+  explicit Arrivals(Node& node) : node_(node) {}
+  awaitable<void> prepare(Link::Ptr source, proto::Prepare request);
+  /// A data connection for an image or from a mirror.
+  awaitable<void> accept(tcp::socket socket, wire::Caller caller);
+  /// Returns when the new process is filled.
+  awaitable<void> handover(proto::Handover request, proto::Handover* reply);
+  awaitable<void> commit(proto::Commit request);
+  void call_off(const proto::CallOff& request);
+  void ask(const proto::AskMigration& request, proto::AskMigration* reply) const;
+  /// The source is gone before the commit: so is what it was sending.
+  void link_closed(const Link::Ptr& link);
+
+ private:
+  struct Arrival {
+    Rank::Ptr rank;
+    Link::Ptr source;
+    ScopedFd image, mirror;
+    bool started = false;
+  };
+  using ArrivalPtr = std::shared_ptr<Arrival>;
+  ArrivalPtr find(uint32_t vip, Generation generation) const;
+  void begin_filling(Arrival& arrival);
+  void discard(const ArrivalPtr& arrival);
+
+  Node& node_;
+  std::map<uint32_t, ArrivalPtr> arrivals_;
+};
+
+}  // namespace msocket::daemons

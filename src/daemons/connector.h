@@ -1,0 +1,61 @@
+// SPDX-FileCopyrightText: 2026 The msocket authors
+// SPDX-License-Identifier: MIT
+//
+// Data connections between this node's processes and everybody's: opened for connect(), accepted for listeners, and made
+// anew after a move of either end or both (paper 5.3, 5.5; doc/redirection.md).
+//
+// A connection is always opened by the daemon of the end that opened it first (the connector), whoever has moved, so two
+// daemons never cross each other. The end that has not moved gets the new socket first: when the one that has moved gets its
+// own, it may tell its mirror that the peer has switched. A process is not frozen while it is being given a new socket.
+#pragma once
+#include <map>
+#include <memory>
+#include <optional>
+
+#include "src/daemons/rank.h"
+#include "src/wire/port.h"
+
+namespace msocket::daemons {
+
+class Node;
+
+class Connector {
+ public:
+  explicit Connector(Node& node) : node_(node) {}
+  /// kConnect: finds the listener's node and opens the connection; answers with kConnected.
+  void connect(const Rank::Ptr& rank, const wire::ControlRecord& request);
+  /// A data connection (kOpen or kRedirect) has come to our port.
+  awaitable<void> accept(tcp::socket socket, wire::Caller caller);
+  /// After a move here: makes every connection in rank->reconnects anew.
+  void reconnect_all(const Rank::Ptr& rank);
+  /// The acceptor's end of a connection has moved and its daemon asks us to open it anew.
+  awaitable<void> serve_redirect(proto::Redirect request, proto::Redirect* reply);
+
+ private:
+  /// A connection of a process that has moved here, whose new socket is not there yet.
+  struct Awaited {
+    explicit Awaited(asio::any_io_executor executor) : changed(executor) {}
+    Rank::Ptr rank;
+    wire::ControlRecord record;
+    std::optional<tcp::socket> stash;  ///< opened towards us, to be installed when the other end has its own
+    bool done = false;
+    Event changed;
+  };
+  using AwaitedPtr = std::shared_ptr<Awaited>;
+
+  awaitable<void> run_connect(Rank::Ptr rank, wire::ControlRecord request);
+  awaitable<void> accept_open(tcp::socket socket, const wire::Caller& caller, Rank::Ptr rank);
+  awaitable<void> accept_redirect(tcp::socket socket, const wire::Caller& caller, Rank::Ptr rank);
+  /// The connector's end has moved here: open towards the acceptor until it is done.
+  awaitable<void> run_reopen(AwaitedPtr awaited);
+  /// The acceptor's end has moved here: ask the connector's daemon until it is done.
+  awaitable<void> run_request(AwaitedPtr awaited);
+  /// Gives the process its new socket (fd < 0: the peer has closed for good) and waits for its answer: an errno, 0 for done.
+  awaitable<int> install(Rank::Ptr rank, wire::ControlRecord about, int fd);
+  awaitable<void> finish(AwaitedPtr awaited, int fd, Generation peer_gen);
+
+  Node& node_;
+  std::map<ConnId, AwaitedPtr> awaited_;
+};
+
+}  // namespace msocket::daemons

@@ -1,0 +1,32 @@
+// SPDX-FileCopyrightText: 2026 The msocket authors
+// SPDX-License-Identifier: MIT
+//
+// What msmaster's and msdaemon's main have in common.
+#pragma once
+#include <string>
+
+#include "src/wire/async.h"
+#include "src/wire/config.h"
+
+namespace msocket::daemons {
+
+/// Reads the configuration from `path` ("-": standard input; "": where config.h looks). Throws one line for a person.
+Config config_for_daemon(const std::string& path);
+
+/// Ends the event loop on SIGINT and SIGTERM, and when descriptor `fd` (if not negative) reads end of file: so a private
+/// daemon ends with whoever started it, however that one ends.
+class Lifeline {
+ public:
+  Lifeline(asio::io_context& io, int fd);
+
+ private:
+  void watch();
+  asio::signal_set signals_;
+  asio::posix::stream_descriptor descriptor_;
+  asio::io_context& io_;
+};
+
+/// The daemon holds a few descriptors for each rank: takes what the hard limit allows.
+void raise_descriptor_limit();
+
+}  // namespace msocket::daemons

@@ -1,0 +1,286 @@
+// SPDX-FileCopyrightText: 2026 The msocket authors
+// SPDX-License-Identifier: MIT
+#include "src/daemons/mover.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <spdlog/spdlog.h>
+#include <sys/socket.h>
+
+#include <cstring>
+#include <stdexcept>
+
+#include "src/daemons/fault.h"
+#include "src/daemons/machine.h"
+#include "src/daemons/node.h"
+#include "src/daemons/spawner.h"
+#include "src/transport/channel.h"
+#include "src/wire/mirror_frame.h"
+#include "src/wire/port.h"
+
+namespace msocket::daemons {
+
+namespace {
+constexpr Millis kSettleLimit(30000);
+constexpr Millis kPrepareLimit(20000);
+constexpr Millis kFreezeLimit(30000);
+constexpr Millis kHandoverLimit(120000);
+constexpr Millis kCommitLimit(10000);
+constexpr Millis kAskLimit(60000);
+constexpr Millis kDrainLimit(60000);
+
+double since(Clock::time_point start) { return std::chrono::duration<double, std::milli>(Clock::now() - start).count(); }
+}  // namespace
+
+struct Mover::Move {
+  explicit Move(asio::any_io_executor executor) : changed(executor) {}
+  Rank::Ptr rank;
+  proto::NodeInfo to;
+  Generation generation = 0;  // the new one
+  Link::Ptr link;
+  ScopedFd image;             // our end of the stream to the new process
+  ScopedFd mailbox, mailbox_mirror;
+  pid_t mirror = -1;
+  bool mirror_exited = false;
+  bool frozen_asked = false;
+  Clock::time_point started = Clock::now(), freeze_at;
+  proto::MoveReport report;
+  Event changed;
+};
+
+awaitable<proto::MoveReport> Mover::migrate(Rank::Ptr rank, std::string to) {
+  if (std::string why = rank->why_not(); !why.empty())
+    throw std::runtime_error("rank " + rank->name() + " cannot move: " + why);
+  if (rank->state != RankState::kRunning) throw std::runtime_error("rank " + rank->name() + " is moving already");
+  if (to == node_.name()) throw std::runtime_error("rank " + rank->name() + " is on node " + to + " already");
+  auto move = std::make_shared<Move>(node_.io.get_executor());
+  move->rank = rank;
+  move->report.set_job(rank->spec.job());
+  move->report.set_rank(rank->spec.rank());
+  move->report.set_from(node_.name());
+  move->report.set_to(to);
+  move->report.set_start(std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count());
+  move->generation = rank->generation + 1;
+  move->to = co_await node_.directory.node(to);
+  if (rank->state != RankState::kRunning) throw std::runtime_error("rank " + rank->name() + " is moving already");
+  // Only from here on is the rank marked: redirections that are under way end first.
+  rank->state = RankState::kMoving;
+  std::string why;
+  try {
+    bool still = co_await wait_until(rank->changed, kSettleLimit,
+                                     [rank] { return (!rank->settling && rank->installing == 0) || rank->exited; });
+    if (rank->exited) throw std::runtime_error("it has ended");
+    if (!still) throw std::runtime_error("its last move has not settled yet");
+    co_await prepare(*move);
+    co_await freeze(*move);
+    co_await hand_over(*move);
+  } catch (const std::exception& error) {
+    why = error.what();
+  }
+  if (why.empty()) {
+    co_await commit(*move);
+    co_await drain(*move);
+    co_return move->report;
+  }
+  co_await call_off(*move, why);
+  throw std::runtime_error("rank " + rank->name() + " stays on node " + node_.name() + ": " + why);
+}
+
+awaitable<void> Mover::prepare(Move& move) {
+  const Rank::Ptr& rank = move.rank;
+  move.link = co_await node_.directory.link_to(move.to.address(), static_cast<uint16_t>(move.to.port()));
+  proto::Envelope request;
+  auto* prepare = request.mutable_prepare();
+  *prepare->mutable_start() = rank->spec;
+  prepare->set_vip(rank->vip);
+  prepare->set_generation(move.generation);
+  prepare->set_program(rank->program);
+  for (auto& file : mapped_files(rank->pid)) *prepare->add_files() = file;
+  prepare->set_memory(process_usage(rank->pid).resident);
+  prepare->set_cpu(cpu_signature());
+  prepare->set_from(node_.name());
+  co_await move.link->call(std::move(request), kPrepareLimit);
+
+  wire::Key key = wire::job_key(node_.config.key, rank->spec.job());
+  wire::ConnHeader header;
+  header.to = {rank->vip, 0, 0};
+  header.to_gen = move.generation;
+  strncpy(header.job, rank->spec.job().c_str(), sizeof header.job - 1);
+  ScopedFd streams[2];
+  for (int i = 0; i < 2; ++i) {
+    header.preamble.purpose = i == 0 ? wire::Purpose::kImage : wire::Purpose::kMirror;
+    wire::DataStream data = co_await wire::open_data(node_.io.get_executor(), move.to.address(),
+                                                     static_cast<uint16_t>(move.to.port()), header, key, kPrepareLimit);
+    if (data.answer.verdict != wire::Verdict::kOk) throw std::runtime_error("node " + move.to.name() + " has changed its mind");
+    data.socket.native_non_blocking(false);
+    streams[i].reset(data.socket.release());
+  }
+  move.image = std::move(streams[0]);
+  int pair[2];
+  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)
+    throw std::runtime_error("no descriptors left for a mirror");
+  move.mailbox.reset(pair[0]);
+  ScopedFd theirs(pair[1]);
+  SpawnSpec spec;
+  spec.program = own_folder() + "/msmirror";
+  spec.argv = {"msmirror", "--mailbox-fd", "3", "--stream-fd", "4"};
+  spec.cwd = "/";
+  spec.fds = {{2, 2}, {theirs.get(), 3}, {streams[1].get(), 4}};
+  move.mirror = spawn_process(spec);
+  // `migrate` outlives its Move's watcher or takes the watcher away (drain, call_off).
+  node_.watch(move.mirror, [&move](int) {
+    move.mirror_exited = true;
+    move.changed.notify();
+  });
+}
+
+awaitable<void> Mover::freeze(Move& move) {
+  const Rank::Ptr& rank = move.rank;
+  fault_point("freeze");
+  rank->frozen.reset();
+  wire::ControlRecord record;
+  record.type = wire::Control::kFreeze;
+  move.freeze_at = Clock::now();
+  move.frozen_asked = true;
+  if (!rank->channel->send(record, {move.image.get(), move.mailbox.get()})) throw std::runtime_error("it has ended");
+  move.image.reset();
+  co_await wait_until(rank->changed, kFreezeLimit, [rank] { return rank->frozen || rank->exited; });
+  if (rank->exited) throw std::runtime_error("it has ended");
+  if (!rank->frozen) throw std::runtime_error("it does not come to a stop (a connect() that goes on?)");
+  if (rank->frozen->error) throw std::runtime_error(rank->frozen->text);
+  move.report.set_connections(rank->frozen->arg0);
+}
+
+awaitable<void> Mover::hand_over(Move& move) {
+  proto::Envelope request;
+  auto* handover = request.mutable_handover();
+  handover->set_vip(move.rank->vip);
+  handover->set_generation(move.generation);
+  for (auto& state : move.rank->streams->snapshot()) *handover->add_streams() = std::move(state);
+  proto::Envelope reply = co_await move.link->call(std::move(request), kHandoverLimit);
+  move.report.set_bytes(reply.handover().bytes());
+  if (move.rank->exited) throw std::runtime_error("it has ended");
+}
+
+awaitable<bool> Mover::ask_committed(Move& move) {
+  auto deadline = Clock::now() + kAskLimit;
+  while (Clock::now() < deadline) {
+    try {
+      Link::Ptr link =
+          co_await node_.directory.link_to(move.to.address(), static_cast<uint16_t>(move.to.port()));
+      proto::Envelope request;
+      request.mutable_ask_migration()->set_vip(move.rank->vip);
+      request.mutable_ask_migration()->set_generation(move.generation);
+      proto::Envelope reply = co_await link->call(std::move(request), kCommitLimit);
+      co_return reply.ask_migration().committed();
+    } catch (const std::exception&) {
+    }
+    co_await sleep_for(Millis(200));
+  }
+  throw std::runtime_error("node " + move.to.name() + " was lost in the moment of the commit, and rank " +
+                           move.rank->name() + " with it");
+}
+
+awaitable<void> Mover::commit(Move& move) {
+  const Rank::Ptr& rank = move.rank;
+  std::string lost, why;
+  try {
+    proto::Envelope request;
+    request.mutable_commit()->set_vip(rank->vip);
+    request.mutable_commit()->set_generation(move.generation);
+    co_await move.link->call(std::move(request), kCommitLimit);
+  } catch (const std::exception& error) {
+    why = error.what();
+  }
+  if (!why.empty()) {
+    // Never guess: the other side knows whether it has started the new process.
+    bool committed = false;
+    try {
+      committed = co_await ask_committed(move);
+    } catch (const std::exception& error) {
+      lost = error.what();
+    }
+    if (lost.empty() && !committed) {
+      co_await call_off(move, why);
+      throw std::runtime_error("rank " + rank->name() + " stays on node " + node_.name() + ": " + why);
+    }
+  }
+  move.report.set_pause_ms(since(move.freeze_at));
+  fault_point("committed");
+  wire::ControlRecord verdict;
+  verdict.type = wire::Control::kCommit;
+  rank->channel->send(verdict);
+  wire::MailboxRecord go{.type = wire::Mailbox::kGo};
+  transport::send_record(move.mailbox.get(), &go, sizeof go);
+  move.mailbox.reset();
+  Place place{move.to.name(), move.to.address(), static_cast<uint16_t>(move.to.port()), move.generation};
+  node_.departed[rank->vip] = place;
+  node_.directory.learn(rank->vip, place);
+  if (!lost.empty()) {
+    node_.kill(rank, SIGKILL);
+    throw std::runtime_error(lost);
+  }
+}
+
+awaitable<void> Mover::drain(Move& move) {
+  const Rank::Ptr& rank = move.rank;
+  move.report.set_generation(move.generation);
+  auto moved = [&] {
+    proto::Envelope notice;
+    auto* m = notice.mutable_rank_moved();
+    m->set_job(rank->spec.job());
+    m->set_rank(rank->spec.rank());
+    m->set_node(move.to.name());
+    m->set_address(move.to.address());
+    m->set_port(move.to.port());
+    m->set_generation(move.generation);
+    return notice;
+  };
+  Link::Ptr home = rank->home;
+  if (home && home->open()) home->notify(moved());
+  co_await wait_until(rank->changed, kDrainLimit, [rank] { return rank->exited; });
+  node_.drop(rank);
+  bool gone = co_await wait_until(move.changed, kDrainLimit, [&] { return move.mirror_exited; });
+  if (!gone) spdlog::warn("rank {}: its mirror is still needed after a minute", rank->name());
+  // From here on nobody looks at this Move any more, the mirror's watcher included.
+  if (!gone) node_.watch(move.mirror, {});
+  move.report.set_total_ms(since(move.started));
+  spdlog::info("rank {} moved to {}: pause {:.1f} ms, total {:.1f} ms, {} connections", rank->name(), move.to.name(),
+               move.report.pause_ms(), move.report.total_ms(), move.report.connections());
+  proto::Envelope notice = moved();
+  *notice.mutable_rank_moved()->mutable_report() = move.report;
+  if (home && home->open()) home->notify(std::move(notice));
+}
+
+awaitable<void> Mover::call_off(Move& move, std::string why) {
+  const Rank::Ptr& rank = move.rank;
+  spdlog::warn("rank {} stays: {}", rank->name(), why);
+  move.image.reset();
+  if (move.frozen_asked) {
+    wire::ControlRecord verdict;
+    verdict.type = wire::Control::kRollback;
+    rank->channel->send(verdict);
+  }
+  move.mailbox.reset();
+  if (move.mirror > 0 && !move.mirror_exited)
+    co_await wait_until(move.changed, Millis(5000), [&] { return move.mirror_exited; });
+  if (move.mirror > 0 && !move.mirror_exited) {
+    ::kill(move.mirror, SIGKILL);
+    node_.watch(move.mirror, {});
+  }
+  if (move.link && move.link->open()) {
+    proto::Envelope request;
+    request.mutable_call_off()->set_vip(rank->vip);
+    request.mutable_call_off()->set_generation(move.generation);
+    request.mutable_call_off()->set_reason(why);
+    try {
+      co_await move.link->call(std::move(request), Millis(2000));
+    } catch (const std::exception&) {
+    }
+  }
+  rank->state = RankState::kRunning;
+  rank->changed.notify();
+  if (rank->exited) node_.ended(rank);
+}
+
+}  // namespace msocket::daemons

@@ -1,0 +1,304 @@
+// SPDX-FileCopyrightText: 2026 The msocket authors
+// SPDX-License-Identifier: MIT
+#include "src/daemons/node.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <spdlog/spdlog.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+
+#include <cstring>
+#include <stdexcept>
+
+#include "src/daemons/arrivals.h"
+#include "src/daemons/connector.h"
+#include "src/daemons/machine.h"
+#include "src/daemons/mover.h"
+#include "src/daemons/spawner.h"
+#include "src/util/text.h"
+
+namespace msocket::daemons {
+
+namespace {
+constexpr Millis kHomeLimit(30000);
+constexpr Millis kSampleEvery(1000);
+
+bool replaced(const std::string& entry) {
+  for (const char* name : {"MSOCKET_CONTROL=", "MPICH_INTERFACE_HOSTNAME=", "PMI_FD=", "PMI_PORT="})
+    if (entry.starts_with(name)) return true;
+  return false;
+}
+
+std::vector<std::string> zero_separated(const std::string& path) {
+  std::vector<std::string> parts;
+  if (auto text = read_file(path)) {
+    parts = split(*text, '\0');
+    if (!parts.empty()) parts.pop_back();
+  }
+  return parts;
+}
+}  // namespace
+
+Node::Node(asio::io_context& io_context, const Config& given, const std::string& listen_address)
+    : io(io_context),
+      config(given),
+      placement(given.node.bind),
+      directory(io_context, given),
+      server_(std::make_shared<PortServer>(io_context.get_executor(), listen_address, given.node.port, given.key)),
+      child_signal_(io_context, SIGCHLD),
+      connector_(std::make_unique<Connector>(*this)),
+      mover_(std::make_unique<Mover>(*this)),
+      arrivals_(std::make_unique<Arrivals>(*this)) {}
+
+Node::~Node() = default;
+
+void Node::start() {
+  auto on_request = [this](Link::Ptr link, proto::Envelope request, proto::Envelope& reply) -> awaitable<void> {
+    return serve(link, std::move(request), reply);
+  };
+  auto on_note = [this](Link::Ptr link, const proto::Envelope& notice) { on_notice(link, notice); };
+  server_->start(
+      [=, this](Link::Ptr link) { link->start(on_request, on_note, [this](Link::Ptr closed) { on_link_closed(closed); }); },
+      [this](tcp::socket socket, wire::Caller caller) -> awaitable<void> {
+        if (caller.data->preamble.purpose == wire::Purpose::kImage || caller.data->preamble.purpose == wire::Purpose::kMirror)
+          return arrivals_->accept(std::move(socket), caller);
+        return connector_->accept(std::move(socket), caller);
+      });
+  directory.start(
+      [this](const Subnet& subnet) {
+        proto::RegisterNode request;
+        *request.mutable_node() = describe();
+        for (auto& [vip, rank] : ranks) {
+          if (!rank->here() || (vip & (~uint32_t{0} << (32 - subnet.bits))) != subnet.network) continue;
+          auto* address = request.add_addresses();
+          address->set_vip(vip);
+          address->set_generation(rank->generation);
+          address->set_node(name());
+          address->set_job(rank->spec.job());
+          address->set_rank(rank->spec.rank());
+        }
+        return request;
+      },
+      on_request, on_note);
+  spawn(io.get_executor(), [this]() -> awaitable<void> { co_await reap_loop(); });
+  spawn(io.get_executor(), [this]() -> awaitable<void> { co_await sample_loop(); });
+}
+
+proto::NodeInfo Node::describe() const {
+  proto::NodeInfo info;
+  info.set_name(name());
+  info.set_address(config.node.address);
+  info.set_port(port());
+  info.set_cores(placement.cores());
+  info.set_slots(config.node.slots);
+  info.set_memory_total(memory_total());
+  info.set_memory_free(memory_free());
+  info.set_load(load_average());
+  info.set_ranks(ranks.size());
+  info.set_topology(placement.summary());
+  return info;
+}
+
+Rank::Ptr Node::find(uint32_t vip) const {
+  auto it = ranks.find(vip);
+  return it == ranks.end() ? nullptr : it->second;
+}
+
+Rank::Ptr Node::find(const std::string& job, uint32_t rank) const {
+  for (auto& [vip, candidate] : ranks)
+    if (candidate->spec.job() == job && candidate->spec.rank() == rank) return candidate;
+  return nullptr;
+}
+
+void Node::check_room() const {
+  if (config.node.slots && ranks.size() >= config.node.slots)
+    throw std::runtime_error("node " + name() + " has no room: " + std::to_string(ranks.size()) + " of " +
+                             std::to_string(config.node.slots) + " slots are taken");
+}
+
+void Node::launch(const Rank::Ptr& rank) {
+  rank->streams = std::make_shared<RankStreams>(io.get_executor(), rank->spec.pmi());
+  int pair[2];
+  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)
+    throw std::runtime_error("no descriptors left for a rank's control channel");
+  ScopedFd ours(pair[0]), theirs(pair[1]);
+  SpawnSpec spec;
+  spec.program = rank->program;
+  spec.argv.assign(rank->spec.argv().begin(), rank->spec.argv().end());
+  for (const auto& entry : rank->spec.env())
+    if (!replaced(entry)) spec.env.push_back(entry);
+  spec.env.push_back("MSOCKET_CONTROL=" + std::to_string(wire::kControlFd));
+  spec.env.push_back("MPICH_INTERFACE_HOSTNAME=" + ip_text(rank->vip));
+  if (rank->spec.pmi()) spec.env.push_back("PMI_FD=" + std::to_string(wire::kPmiFd));
+  spec.cwd = rank->spec.cwd();
+  spec.umask = rank->spec.umask();
+  spec.cpus = placement.take(rank->vip);
+  spec.fixed_addresses = true;
+  spec.fds = rank->streams->child_fds();
+  spec.fds.emplace_back(theirs.get(), wire::kControlFd);
+  try {
+    rank->pid = spawn_process(spec);
+  } catch (...) {
+    placement.give_back(rank->vip);
+    throw;
+  }
+  rank->streams->child_started();
+  rank->channel = std::make_shared<ProcessChannel>(io.get_executor(), std::move(ours));
+  std::weak_ptr<Rank> weak = rank;
+  rank->channel->start(
+      [this, weak](const wire::ControlRecord& record, std::vector<ScopedFd> fds) {
+        if (auto r = weak.lock()) on_record(r, record, std::move(fds));
+      },
+      {});
+  watch(rank->pid, [this, weak](int status) {
+    if (auto r = weak.lock()) on_exit(r, status);
+  });
+}
+
+void Node::start_streams(const Rank::Ptr& rank) {
+  std::weak_ptr<Rank> weak = rank;
+  rank->streams->start([weak](proto::Envelope envelope) {
+    auto r = weak.lock();
+    if (!r) return;
+    if (envelope.has_stream_data()) {
+      envelope.mutable_stream_data()->set_job(r->spec.job());
+      envelope.mutable_stream_data()->set_rank(r->spec.rank());
+    } else {
+      envelope.mutable_stream_ack()->set_job(r->spec.job());
+      envelope.mutable_stream_ack()->set_rank(r->spec.rank());
+    }
+    r->notify_home(std::move(envelope));
+  });
+}
+
+void Node::on_record(const Rank::Ptr& rank, const wire::ControlRecord& record, std::vector<ScopedFd> fds) {
+  switch (record.type) {
+    case wire::Control::kHello: on_hello(rank, record); break;
+    case wire::Control::kListen:
+      if (fds.size() == 1) {
+        fcntl(fds[0].get(), F_SETFL, O_NONBLOCK);
+        rank->listeners[record.local.port] = std::move(fds[0]);
+      }
+      break;
+    case wire::Control::kUnlisten: rank->listeners.erase(record.local.port); break;
+    case wire::Control::kConnect: connector_->connect(rank, record); break;
+    case wire::Control::kInstalled: rank->installed[record.conn] = record; break;
+    case wire::Control::kFrozen: rank->frozen = std::make_unique<wire::ControlRecord>(record); break;
+    case wire::Control::kReconnect: rank->reconnects.push_back(record); break;
+    case wire::Control::kRestored: rank->restored = std::make_unique<wire::ControlRecord>(record); break;
+    case wire::Control::kSettled: rank->settling = false; break;
+    default: spdlog::warn("rank {}: unexpected record {}", rank->name(), static_cast<int>(record.type));
+  }
+  rank->changed.notify();
+}
+
+void Node::on_hello(const Rank::Ptr& rank, const wire::ControlRecord& hello) {
+  rank->said_pid = static_cast<pid_t>(hello.arg0);
+  if (rank->state == RankState::kArriving) return;  // src/daemons/arrivals.cc waits for it
+  // A script may have exec'ed the program proper: that is what a new place must run.
+  std::string proc = "/proc/" + std::to_string(rank->pid);
+  char exe[4096];
+  ssize_t n = rank->said_pid == rank->pid ? readlink((proc + "/exe").c_str(), exe, sizeof exe) : 0;
+  if (n > 0) {
+    std::string program(exe, n);
+    if (program != rank->program) {
+      rank->program = program;
+      auto argv = zero_separated(proc + "/cmdline"), env = zero_separated(proc + "/environ");
+      rank->spec.mutable_argv()->Assign(argv.begin(), argv.end());
+      rank->spec.mutable_env()->Assign(env.begin(), env.end());
+    }
+  }
+  wire::ControlRecord start;
+  start.type = wire::Control::kStart;
+  start.local = {rank->vip, 0, 0};
+  start.local_gen = rank->generation;
+  strncpy(start.text, name().c_str(), 63);
+  rank->channel->send(start);
+}
+
+void Node::on_exit(const Rank::Ptr& rank, int wait_status) {
+  rank->exited = true;
+  rank->wait_status = wait_status;
+  rank->changed.notify();
+  if (rank->state == RankState::kRunning) ended(rank);  // else mover.cc and arrivals.cc see to it
+}
+
+void Node::ended(const Rank::Ptr& rank) {
+  int wait_status = rank->wait_status;
+  rank->state = RankState::kGone;
+  spdlog::info("rank {} has ended, status {:#x}", rank->name(), wait_status);
+  rank->streams->finish();
+  proto::Envelope notice;
+  notice.mutable_rank_exited()->set_job(rank->spec.job());
+  notice.mutable_rank_exited()->set_rank(rank->spec.rank());
+  notice.mutable_rank_exited()->set_wait_status(wait_status);
+  notice.mutable_rank_exited()->set_generation(rank->generation);
+  rank->notify_home(std::move(notice));
+  spawn(io.get_executor(), [this, rank]() -> awaitable<void> {
+    // Its last output may still wait for room in the home's window.
+    co_await wait_until(rank->changed, Millis(10000), [rank] { return rank->streams->drained() || !rank->home; });
+    proto::Envelope request;
+    request.mutable_release_address()->set_vip(rank->vip);
+    request.mutable_release_address()->set_generation(rank->generation);
+    drop(rank);
+    co_await directory.ask_master(rank->vip, std::move(request));
+  });
+}
+
+void Node::drop(const Rank::Ptr& rank) {
+  rank->state = RankState::kGone;
+  auto it = ranks.find(rank->vip);
+  if (it != ranks.end() && it->second == rank) ranks.erase(it);
+  placement.give_back(rank->vip);
+  if (rank->channel) rank->channel->close();
+  if (rank->streams) rank->streams->close();
+  rank->listeners.clear();
+  rank->home = nullptr;
+  rank->changed.notify();
+}
+
+void Node::kill(const Rank::Ptr& rank, int signo) {
+  // The child is not reaped before on_exit, so its number cannot have been given to somebody else.
+  if (rank->exited || rank->pid <= 0) return;
+  if (signo == SIGKILL || signo == SIGTERM || signo == SIGINT || signo == SIGHUP) ::kill(-rank->pid, signo);
+  else ::kill(rank->pid, signo);
+}
+
+awaitable<bool> Node::wait_settled_place(Rank::Ptr rank, Millis limit) {
+  co_return co_await wait_until(rank->changed, limit, [rank] {
+    return rank->state != RankState::kArriving && rank->state != RankState::kMoving;
+  });
+}
+
+awaitable<void> Node::reap_loop() {
+  for (;;) {
+    co_await child_signal_.async_wait(use_awaitable);
+    std::vector<pid_t> pids;
+    for (auto& [pid, on_exit] : children_) pids.push_back(pid);
+    for (pid_t pid : pids) {
+      int status = 0;
+      if (waitpid(pid, &status, WNOHANG) != pid) continue;
+      auto on_exit = std::move(children_[pid]);
+      children_.erase(pid);
+      if (on_exit) on_exit(status);
+    }
+  }
+}
+
+awaitable<void> Node::sample_loop() {
+  auto last = Clock::now();
+  for (;;) {
+    co_await sleep_for(kSampleEvery);
+    auto now = Clock::now();
+    double seconds = std::chrono::duration<double>(now - last).count();
+    last = now;
+    for (auto& [vip, rank] : ranks) {
+      double used = process_usage(rank->pid).cpu_seconds;
+      rank->cpu_share = rank->cpu_before > 0 ? (used - rank->cpu_before) / seconds : 0;
+      rank->cpu_before = used;
+    }
+  }
+}
+
+}  // namespace msocket::daemons

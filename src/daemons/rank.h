@@ -1,0 +1,64 @@
+// SPDX-FileCopyrightText: 2026 The msocket authors
+// SPDX-License-Identifier: MIT
+#pragma once
+#include <sys/types.h>
+
+#include <map>
+#include <memory>
+#include <string>
+
+#include "src/daemons/process.h"
+#include "src/daemons/rank_streams.h"
+#include "src/util/ids.h"
+#include "src/wire/link.h"
+#include "src/wire/msocket.pb.h"
+
+namespace msocket::daemons {
+
+/// Where a process of ours is in its life on this node.
+enum class RankState {
+  kArriving,  ///< being filled from another node; it does not run yet
+  kRunning,
+  kMoving,    ///< asked to freeze, or frozen: nothing may be installed in it until the verdict
+  kGone,      ///< moved away or ended
+};
+
+/// One process that this daemon has started: an MPI rank, or a program under msrun.
+struct Rank : std::enable_shared_from_this<Rank> {
+  using Ptr = std::shared_ptr<Rank>;
+  explicit Rank(asio::any_io_executor executor) : changed(executor) {}
+
+  proto::StartRank spec;      ///< job, rank, argv, env, cwd, pmi, umask
+  std::string program;        ///< resolved path
+  uint32_t vip = 0;
+  Generation generation = 0;
+  RankState state = RankState::kRunning;
+  bool settling = false;      ///< it has moved here and some connections are still on their way
+  pid_t pid = -1;
+  pid_t said_pid = -1;        ///< pid of the process that said hello; -1: none has
+  int wait_status = 0;
+  bool exited = false;
+
+  ProcessChannel::Ptr channel;
+  std::shared_ptr<RankStreams> streams;
+  std::map<uint16_t, ScopedFd> listeners;  ///< virtual port -> our end of the listener channel
+  Link::Ptr home;
+  int installing = 0;         ///< redirections under way that this process must not be frozen in
+  std::map<ConnId, wire::ControlRecord> installed;  ///< answers to kInstall
+  std::unique_ptr<wire::ControlRecord> frozen, restored;  ///< as they arrive during a move
+  std::vector<wire::ControlRecord> reconnects;
+  bool home_lost = false;
+  double cpu_before = 0, cpu_share = 0;
+  Event changed;              ///< state, settling, installing, installed, exited
+
+  std::string name() const { return spec.job() + ":" + std::to_string(spec.rank()); }
+  bool here() const { return state == RankState::kRunning || state == RankState::kMoving; }
+  /// Empty, or why it cannot be moved at all.
+  std::string why_not() const;
+  proto::RankInfo info() const;
+  void notify_home(proto::Envelope notice) const;
+};
+
+const char* name(RankState state);
+
+}  // namespace msocket::daemons

@@ -1,0 +1,151 @@
+// SPDX-FileCopyrightText: 2026 The msocket authors
+// SPDX-License-Identifier: MIT
+//
+// What msdaemon is asked over its links: by homes (mpiexec, msrun), by tools, by other daemons.
+#include <signal.h>
+#include <spdlog/spdlog.h>
+#include <sys/stat.h>
+
+#include <stdexcept>
+
+#include "src/daemons/arrivals.h"
+#include "src/daemons/connector.h"
+#include "src/daemons/mover.h"
+#include "src/daemons/node.h"
+#include "src/daemons/spawner.h"
+
+namespace msocket::daemons {
+
+namespace {
+constexpr Millis kHomeReturns(30000);
+}
+
+awaitable<void> Node::serve(Link::Ptr link, proto::Envelope request, proto::Envelope& reply) {
+  switch (request.body_case()) {
+    case proto::Envelope::kStartRank:
+      co_await start_rank(link, request.start_rank(), reply.mutable_start_rank());
+      break;
+    case proto::Envelope::kAttach:
+      attach(link, request.attach());
+      break;
+    case proto::Envelope::kKillJob:
+      for (auto& [vip, rank] : ranks)
+        if (rank->spec.job() == request.kill_job().job()) kill(rank, SIGKILL);
+      break;
+    case proto::Envelope::kListRanks:
+      for (auto& [vip, rank] : ranks) {
+        if (!rank->here()) continue;
+        if (!request.list_ranks().job().empty() && request.list_ranks().job() != rank->spec.job()) continue;
+        auto* info = reply.mutable_list_ranks()->add_ranks();
+        *info = rank->info();
+        info->set_node(name());
+        info->set_cores(placement.where(vip));
+      }
+      reply.mutable_list_ranks();
+      break;
+    case proto::Envelope::kMigrate: {
+      const auto& wanted = request.migrate();
+      Rank::Ptr rank = find(wanted.job(), wanted.rank());
+      if (!rank || !rank->here())
+        throw std::runtime_error("no rank " + wanted.job() + ":" + std::to_string(wanted.rank()) + " on node " + name());
+      *reply.mutable_migrate()->mutable_report() = co_await mover_->migrate(rank, wanted.to());
+      break;
+    }
+    case proto::Envelope::kPrepare: co_await arrivals_->prepare(link, request.prepare()); break;
+    case proto::Envelope::kHandover:
+      co_await arrivals_->handover(request.handover(), reply.mutable_handover());
+      break;
+    case proto::Envelope::kCommit: co_await arrivals_->commit(request.commit()); break;
+    case proto::Envelope::kCallOff: arrivals_->call_off(request.call_off()); break;
+    case proto::Envelope::kAskMigration: arrivals_->ask(request.ask_migration(), reply.mutable_ask_migration()); break;
+    case proto::Envelope::kRedirect:
+      co_await connector_->serve_redirect(request.redirect(), reply.mutable_redirect());
+      break;
+    default: throw std::runtime_error("this is a node's daemon: it does not take that request");
+  }
+}
+
+awaitable<void> Node::start_rank(Link::Ptr home, proto::StartRank request, proto::StartRank* reply) {
+  check_room();
+  auto rank = std::make_shared<Rank>(io.get_executor());
+  rank->spec = request;
+  rank->home = home;
+  if (request.argv().empty()) throw std::runtime_error("no program given");
+  struct stat st;
+  if (stat(request.cwd().c_str(), &st) != 0 || !S_ISDIR(st.st_mode))
+    throw std::runtime_error("no directory " + request.cwd() + " on node " + name());
+  std::vector<std::string> env(request.env().begin(), request.env().end());
+  rank->program = find_program(request.argv(0), env, request.cwd());
+  proto::Envelope question;
+  auto* wanted = question.mutable_alloc_address();
+  wanted->set_job(request.job());
+  wanted->set_rank(request.rank());
+  wanted->set_node(name());
+  wanted->set_wanted_vip(request.wanted_vip());
+  proto::Envelope answer = co_await directory.ask_master(request.wanted_vip(), std::move(question));
+  rank->vip = answer.alloc_address().address().vip();
+  ranks[rank->vip] = rank;
+  departed.erase(rank->vip);
+  try {
+    launch(rank);
+  } catch (...) {
+    drop(rank);
+    throw;
+  }
+  start_streams(rank);
+  spdlog::info("rank {} started: {} pid {}", rank->name(), rank->program, rank->pid);
+  reply->set_node(name());
+  reply->set_vip(rank->vip);
+  reply->set_pid(rank->pid);
+}
+
+void Node::attach(const Link::Ptr& home, const proto::Attach& request) {
+  Rank::Ptr rank = find(request.job(), request.rank());
+  if (!rank || !rank->here())
+    throw std::runtime_error("no rank " + request.job() + ":" + std::to_string(request.rank()) + " on node " + name());
+  rank->home = home;
+  rank->streams->home_changed();
+  rank->changed.notify();
+}
+
+void Node::on_notice(Link::Ptr link, const proto::Envelope& notice) {
+  auto with = [&](const auto& message, auto action) {
+    Rank::Ptr rank = find(message.job(), message.rank());
+    if (rank && rank->streams && rank->home == link) action(*rank, message);
+  };
+  switch (notice.body_case()) {
+    case proto::Envelope::kStreamData:
+      with(notice.stream_data(), [](Rank& rank, const auto& data) { rank.streams->on_data(data); });
+      break;
+    case proto::Envelope::kStreamAck:
+      with(notice.stream_ack(), [](Rank& rank, const auto& ack) {
+        rank.streams->on_ack(ack);
+        if (rank.exited) rank.changed.notify();
+      });
+      break;
+    case proto::Envelope::kSignalRank:
+      with(notice.signal_rank(), [this](Rank& rank, const auto& signal) { kill(rank.shared_from_this(), signal.signo()); });
+      break;
+    default: spdlog::warn("{}: a notice of unknown kind", link->name());
+  }
+}
+
+void Node::on_link_closed(Link::Ptr link) {
+  arrivals_->link_closed(link);
+  for (auto& [vip, rank] : ranks) {
+    if (rank->home != link) continue;
+    rank->home = nullptr;
+    rank->changed.notify();
+    spdlog::info("rank {}: its home has gone; it ends", rank->name());
+    kill(rank, SIGKILL);
+  }
+}
+
+awaitable<void> Node::wait_for_home(Rank::Ptr rank) {
+  bool came = co_await wait_until(rank->changed, kHomeReturns, [rank] { return rank->home || !rank->here(); });
+  if (came || !rank->here()) co_return;
+  spdlog::warn("rank {}: nobody has asked for it since it came here; it ends", rank->name());
+  kill(rank, SIGKILL);
+}
+
+}  // namespace msocket::daemons

@@ -1,0 +1,133 @@
+// SPDX-FileCopyrightText: 2026 The msocket authors
+// SPDX-License-Identifier: MIT
+#include "src/daemons/spawner.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/personality.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <stdexcept>
+
+#include "src/util/scoped_fd.h"
+#include "src/util/text.h"
+
+namespace msocket::daemons {
+
+namespace {
+
+struct Failure {
+  int error;
+  char what[60];
+};
+
+[[noreturn]] void fail(int report, const char* what) {
+  Failure failure{errno, {}};
+  strncpy(failure.what, what, sizeof failure.what - 1);
+  (void)!write(report, &failure, sizeof failure);
+  _exit(127);
+}
+
+std::vector<char*> pointers(const std::vector<std::string>& texts) {
+  std::vector<char*> list;
+  for (auto& text : texts) list.push_back(const_cast<char*>(text.c_str()));
+  list.push_back(nullptr);
+  return list;
+}
+
+bool runnable(const std::string& path) {
+  struct stat st;
+  return stat(path.c_str(), &st) == 0 && S_ISREG(st.st_mode) && access(path.c_str(), X_OK) == 0;
+}
+
+// In the child, between fork and exec: only system calls.
+[[noreturn]] void become(const SpawnSpec& spec, char** argv, char** env, int report, int highest) {
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  setpgid(0, 0);
+  for (int sig = 1; sig < 65; ++sig) signal(sig, SIG_DFL);
+  sigset_t none;
+  sigemptyset(&none);
+  sigprocmask(SIG_SETMASK, &none, nullptr);
+  if (spec.fixed_addresses && personality(ADDR_NO_RANDOMIZE) < 0) fail(report, "fixed addresses");
+  // All out of the way first, so that no target number overwrites a source.
+  int parked[8];
+  int base = highest + 1;
+  for (size_t i = 0; i < spec.fds.size(); ++i)
+    if ((parked[i] = fcntl(spec.fds[i].first, F_DUPFD_CLOEXEC, base)) < 0) fail(report, "descriptors");
+  int moved_report = fcntl(report, F_DUPFD_CLOEXEC, base);
+  for (size_t i = 0; i < spec.fds.size(); ++i)
+    if (dup2(parked[i], spec.fds[i].second) < 0) fail(moved_report, "descriptors");
+  int next = 0;
+  std::pair<int, int> kept[8];
+  for (size_t i = 0; i < spec.fds.size(); ++i) kept[i] = {spec.fds[i].second, 0};
+  std::sort(kept, kept + spec.fds.size());
+  for (size_t i = 0; i < spec.fds.size(); ++i) {
+    if (kept[i].first > next) syscall(SYS_close_range, next, kept[i].first - 1, 0);
+    next = kept[i].first + 1;
+  }
+  if (moved_report > next) syscall(SYS_close_range, next, moved_report - 1, 0);
+  syscall(SYS_close_range, moved_report + 1, ~0u, 0);
+  if (!spec.cwd.empty() && chdir(spec.cwd.c_str()) != 0) fail(moved_report, spec.cwd.c_str());
+  umask(spec.umask);
+  if (CPU_COUNT(&spec.cpus) > 0) sched_setaffinity(0, sizeof spec.cpus, &spec.cpus);
+  execve(spec.program.c_str(), argv, env);
+  fail(moved_report, "exec");
+}
+
+}  // namespace
+
+pid_t spawn_process(const SpawnSpec& spec) {
+  int pair[2];
+  if (pipe2(pair, O_CLOEXEC) != 0) throw std::runtime_error("no descriptors left for a new process");
+  ScopedFd read_end(pair[0]), write_end(pair[1]);
+  std::vector<char*> argv = pointers(spec.argv), env = pointers(spec.env);
+  int highest = 2;
+  for (auto [ours, theirs] : spec.fds) highest = std::max({highest, ours, theirs});
+  pid_t pid = fork();
+  if (pid < 0) throw std::runtime_error(std::string("cannot start a process: ") + strerror(errno));
+  if (pid == 0) become(spec, argv.data(), env.data(), write_end.get(), std::max(highest, write_end.get()));
+  write_end.reset();
+  Failure failure;
+  ssize_t n;
+  do n = read(read_end.get(), &failure, sizeof failure);
+  while (n < 0 && errno == EINTR);
+  if (n == sizeof failure) {
+    waitpid(pid, nullptr, 0);
+    std::string what = failure.what;
+    throw std::runtime_error((what == "exec" ? spec.program : what) + ": " + strerror(failure.error));
+  }
+  return pid;
+}
+
+std::string find_program(const std::string& name, const std::vector<std::string>& env, const std::string& cwd) {
+  auto absolute = [&](const std::string& path) { return path[0] == '/' ? path : cwd + "/" + path; };
+  if (name.find('/') != std::string::npos) {
+    std::string path = absolute(name);
+    if (!runnable(path)) throw std::runtime_error(name + ": no such program");
+    return path;
+  }
+  std::string search = "/usr/local/bin:/usr/bin:/bin";
+  for (auto& entry : env)
+    if (entry.starts_with("PATH=")) search = entry.substr(5);
+  for (auto& folder : split(search, ':')) {
+    std::string path = absolute((folder.empty() ? "." : folder) + "/" + name);
+    if (runnable(path)) return path;
+  }
+  throw std::runtime_error(name + ": no such program");
+}
+
+std::string own_folder() {
+  char path[4096];
+  ssize_t n = readlink("/proc/self/exe", path, sizeof path - 1);
+  std::string text(path, n < 0 ? 0 : n);
+  return text.substr(0, text.rfind('/'));
+}
+
+}  // namespace msocket::daemons

@@ -1,0 +1,33 @@
+// SPDX-FileCopyrightText: 2026 The msocket authors
+// SPDX-License-Identifier: MIT
+#pragma once
+#include <sched.h>
+#include <sys/types.h>
+
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace msocket::daemons {
+
+struct SpawnSpec {
+  std::string program;               ///< resolved path
+  std::vector<std::string> argv;
+  std::vector<std::string> env;      ///< NAME=value
+  std::string cwd;                   ///< empty: the daemon's
+  unsigned umask = 022;
+  cpu_set_t cpus{};                  ///< empty: not bound
+  bool fixed_addresses = false;      ///< personality(ADDR_NO_RANDOMIZE), which moving needs
+  std::vector<std::pair<int, int>> fds;  ///< (ours, the child's number); everything else is closed
+};
+
+/// Starts a program as a child that dies with this daemon. Throws std::runtime_error with one line: what failed and why.
+pid_t spawn_process(const SpawnSpec& spec);
+
+/// Finds `name` the way a shell does, with PATH out of `env` and relative to `cwd`. Throws "NAME: no such program".
+std::string find_program(const std::string& name, const std::vector<std::string>& env, const std::string& cwd);
+
+/// The folder of the running executable, where the system's other programs are.
+std::string own_folder();
+
+}  // namespace msocket::daemons
