@@ -62,7 +62,7 @@ awaitable<void> Arrivals::prepare(Link::Ptr source, proto::Prepare request) {
   std::string why;
   try {
     node_.launch(rank);
-    co_await wait_until(rank->changed, kHelloLimit, [rank] { return rank->said_pid > 0 || rank->exited; });
+    co_await wait_until(rank->changed, kHelloLimit, [&] { return rank->said_pid > 0 || rank->exited; });
     if (rank->exited) throw std::runtime_error("the program does not start there: " + how_it_ended(rank->wait_status));
     if (rank->said_pid <= 0) throw std::runtime_error("the program does not come under msocket there");
   } catch (const std::exception& error) {
@@ -105,7 +105,7 @@ awaitable<void> Arrivals::handover(proto::Handover request, proto::Handover* rep
   ArrivalPtr arrival = find(request.vip(), request.generation());
   Rank::Ptr rank = arrival->rank;
   rank->streams->restore(request.streams());
-  bool in_time = co_await wait_until(rank->changed, kFillLimit, [rank] { return rank->restored || rank->exited; });
+  bool in_time = co_await wait_until(rank->changed, kFillLimit, [&] { return rank->restored || rank->exited; });
   std::string why;
   if (rank->restored && rank->restored->error)
     why = rank->restored->text[0] ? rank->restored->text : strerror(rank->restored->error);
@@ -130,6 +130,7 @@ awaitable<void> Arrivals::commit(proto::Commit request) {
   wire::ControlRecord resume;
   resume.type = wire::Control::kResume;
   rank->channel->send(resume);
+  for (int signo : request.signals()) node_.kill(rank, signo);
   node_.departed.erase(rank->vip);
   node_.start_streams(rank);
   Place here{node_.name(), node_.config.node.address, node_.port(), rank->generation};

@@ -68,7 +68,7 @@ awaitable<proto::MoveReport> Mover::migrate(Rank::Ptr rank, std::string to) {
   std::string why;
   try {
     bool still = co_await wait_until(rank->changed, kSettleLimit,
-                                     [rank] { return (!rank->settling && rank->installing == 0) || rank->exited; });
+                                     [&] { return (!rank->settling && rank->installing == 0) || rank->exited; });
     if (rank->exited) throw std::runtime_error("it has ended");
     if (!still) throw std::runtime_error("its last move has not settled yet");
     co_await prepare(*move);
@@ -144,7 +144,7 @@ awaitable<void> Mover::freeze(Move& move) {
   move.frozen_asked = true;
   if (!rank->channel->send(record, {move.image.get(), move.mailbox.get()})) throw std::runtime_error("it has ended");
   move.image.reset();
-  co_await wait_until(rank->changed, kFreezeLimit, [rank] { return rank->frozen || rank->exited; });
+  co_await wait_until(rank->changed, kFreezeLimit, [&] { return rank->frozen || rank->exited; });
   if (rank->exited) throw std::runtime_error("it has ended");
   if (!rank->frozen) throw std::runtime_error("it does not come to a stop (a connect() that goes on?)");
   if (rank->frozen->error) throw std::runtime_error(rank->frozen->text);
@@ -188,6 +188,7 @@ awaitable<void> Mover::commit(Move& move) {
     proto::Envelope request;
     request.mutable_commit()->set_vip(rank->vip);
     request.mutable_commit()->set_generation(move.generation);
+    for (int signo : rank->held_signals) request.mutable_commit()->add_signals(signo);
     co_await move.link->call(std::move(request), kCommitLimit);
   } catch (const std::exception& error) {
     why = error.what();
@@ -207,6 +208,7 @@ awaitable<void> Mover::commit(Move& move) {
   }
   move.report.set_pause_ms(since(move.freeze_at));
   fault_point("committed");
+  rank->streams->close();  // before the old process ends: the end of its pipes is not the end of the rank's output
   wire::ControlRecord verdict;
   verdict.type = wire::Control::kCommit;
   rank->channel->send(verdict);
@@ -238,7 +240,7 @@ awaitable<void> Mover::drain(Move& move) {
   };
   Link::Ptr home = rank->home;
   if (home && home->open()) home->notify(moved());
-  co_await wait_until(rank->changed, kDrainLimit, [rank] { return rank->exited; });
+  co_await wait_until(rank->changed, kDrainLimit, [&] { return rank->exited; });
   node_.drop(rank);
   bool gone = co_await wait_until(move.changed, kDrainLimit, [&] { return move.mirror_exited; });
   if (!gone) spdlog::warn("rank {}: its mirror is still needed after a minute", rank->name());
@@ -279,6 +281,8 @@ awaitable<void> Mover::call_off(Move& move, std::string why) {
     }
   }
   rank->state = RankState::kRunning;
+  rank->streams->resume();
+  for (int signo : std::exchange(rank->held_signals, {})) node_.kill(rank, signo);
   rank->changed.notify();
   if (rank->exited) node_.ended(rank);
 }

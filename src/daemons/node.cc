@@ -237,7 +237,7 @@ void Node::ended(const Rank::Ptr& rank) {
   rank->notify_home(std::move(notice));
   spawn(io.get_executor(), [this, rank]() -> awaitable<void> {
     // Its last output may still wait for room in the home's window.
-    co_await wait_until(rank->changed, Millis(10000), [rank] { return rank->streams->drained() || !rank->home; });
+    co_await wait_until(rank->changed, Millis(10000), [&] { return rank->streams->drained() || !rank->home; });
     proto::Envelope request;
     request.mutable_release_address()->set_vip(rank->vip);
     request.mutable_release_address()->set_generation(rank->generation);
@@ -266,7 +266,7 @@ void Node::kill(const Rank::Ptr& rank, int signo) {
 }
 
 awaitable<bool> Node::wait_settled_place(Rank::Ptr rank, Millis limit) {
-  co_return co_await wait_until(rank->changed, limit, [rank] {
+  co_return co_await wait_until(rank->changed, limit, [&] {
     return rank->state != RankState::kArriving && rank->state != RankState::kMoving;
   });
 }

@@ -47,7 +47,7 @@ struct Rank : std::enable_shared_from_this<Rank> {
   std::map<ConnId, wire::ControlRecord> installed;  ///< answers to kInstall
   std::unique_ptr<wire::ControlRecord> frozen, restored;  ///< as they arrive during a move
   std::vector<wire::ControlRecord> reconnects;
-  bool home_lost = false;
+  std::vector<int> held_signals;  ///< came while it stood still: they go with it, or are delivered when the move is called off
   double cpu_before = 0, cpu_share = 0;
   Event changed;              ///< state, settling, installing, installed, exited
 

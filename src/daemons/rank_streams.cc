@@ -105,12 +105,13 @@ void RankStreams::start(Send send) {
 awaitable<void> RankStreams::read_loop(int stream) {
   auto& descriptor = stream == kOut ? out_ : stream == kErr ? err_ : pmi_end_;
   while (!closed_ && !outgoing_[stream].eof() && descriptor.is_open()) {
-    co_await wait_until(changed_, kForever, [&] { return closed_ || !outgoing_[stream].full(); });
+    co_await wait_until(changed_, kForever, [&] { return closed_ || (!paused_ && !outgoing_[stream].full()); });
     if (closed_ || !descriptor.is_open()) co_return;
     boost::system::error_code error;
     co_await descriptor.async_wait(asio::posix::stream_descriptor::wait_read,
                                    asio::redirect_error(use_awaitable, error));
     if (error || closed_) co_return;
+    if (paused_) continue;
     read_available(stream);
     flush(stream);
   }
@@ -148,10 +149,10 @@ awaitable<void> RankStreams::write_loop(int stream) {
   auto& unwritten = unwritten_[stream];
   for (;;) {
     co_await wait_until(changed_, kForever,
-                        [&] { return closed_ || !unwritten.empty() || incoming.ready() || incoming.ended(); });
+                        [&] { return closed_ || (!paused_ && (!unwritten.empty() || incoming.ready() || incoming.ended())); });
     if (closed_ || !descriptor.is_open()) co_return;
     if (unwritten.empty()) unwritten = incoming.take();
-    while (!unwritten.empty()) {
+    while (!unwritten.empty() && !paused_) {
       ssize_t n = ::write(descriptor.native_handle(), unwritten.data(), unwritten.size());
       if (n > 0) {
         unwritten.erase(0, n);
@@ -164,18 +165,22 @@ awaitable<void> RankStreams::write_loop(int stream) {
         unwritten.clear();  // the rank does not read any more
       }
     }
+    if (paused_) continue;
     if (incoming.ended() && !incoming.ready() && stream == kIn) {
       boost::system::error_code ignored;
       descriptor.close(ignored);
     }
-    if (send_) {
-      proto::Envelope envelope;
-      envelope.mutable_stream_ack()->set_stream(stream);
-      envelope.mutable_stream_ack()->set_offset(incoming.taken());
-      send_(std::move(envelope));
-    }
+    acknowledge(stream);
     if (incoming.ended() && !incoming.ready()) co_return;
   }
+}
+
+void RankStreams::acknowledge(int stream) {
+  if (!send_) return;
+  proto::Envelope envelope;
+  envelope.mutable_stream_ack()->set_stream(stream);
+  envelope.mutable_stream_ack()->set_offset(incoming_[stream].taken());
+  send_(std::move(envelope));
 }
 
 void RankStreams::on_data(const proto::StreamData& data) {
@@ -195,9 +200,18 @@ void RankStreams::home_changed() {
     outgoing_[stream].rewind();
     flush(stream);
   }
+  // The home counts what it has sent by what was acknowledged; the old daemon's last word may have been lost.
+  if (!paused_)
+    for (int stream : {kIn, kPmiIn}) acknowledge(stream);
+}
+
+void RankStreams::resume() {
+  paused_ = false;
+  changed_.notify();
 }
 
 std::vector<proto::StreamState> RankStreams::snapshot() {
+  paused_ = true;
   std::vector<proto::StreamState> states;
   for (int stream : {kOut, kErr, kPmiOut}) {
     if (stream == kPmiOut && !pmi_) continue;
@@ -228,7 +242,6 @@ std::vector<proto::StreamState> RankStreams::snapshot() {
     state.set_eof(incoming.ended());
     states.push_back(std::move(state));
   }
-  changed_.notify();
   return states;
 }
 

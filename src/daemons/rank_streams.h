@@ -36,7 +36,9 @@ class RankStreams : public std::enable_shared_from_this<RankStreams> {
   void home_changed();
 
   /// The rank stands still: everything that it wrote is taken in, and what it has not read yet is copied, not consumed.
+  /// From here on nothing is read, written or acknowledged until resume() (called off) or close() (committed).
   std::vector<proto::StreamState> snapshot();
+  void resume();
   /// Before start(), in the new place.
   void restore(const google::protobuf::RepeatedPtrField<proto::StreamState>& states);
   /// The rank has ended: takes in what is left and ends the output streams.
@@ -49,11 +51,13 @@ class RankStreams : public std::enable_shared_from_this<RankStreams> {
   awaitable<void> write_loop(int stream);
   void read_available(int stream);
   void flush(int stream);
+  void acknowledge(int stream);
 
   asio::any_io_executor executor_;
   bool pmi_;
   bool closed_ = false;
   bool finished_ = false;
+  bool paused_ = false;
   std::array<ScopedFd, 4> child_;                 // the rank's ends, by its number; 0 and 3 are kept for snapshot()
   asio::posix::stream_descriptor in_, out_, err_, pmi_end_;
   std::array<StreamOut, kStreams> outgoing_;      // kOut, kErr, kPmiOut

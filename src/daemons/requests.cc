@@ -124,7 +124,10 @@ void Node::on_notice(Link::Ptr link, const proto::Envelope& notice) {
       });
       break;
     case proto::Envelope::kSignalRank:
-      with(notice.signal_rank(), [this](Rank& rank, const auto& signal) { kill(rank.shared_from_this(), signal.signo()); });
+      with(notice.signal_rank(), [this](Rank& rank, const auto& signal) {
+        if (rank.state == RankState::kMoving && signal.signo() != SIGKILL) rank.held_signals.push_back(signal.signo());
+        else kill(rank.shared_from_this(), signal.signo());
+      });
       break;
     default: spdlog::warn("{}: a notice of unknown kind", link->name());
   }
@@ -142,7 +145,7 @@ void Node::on_link_closed(Link::Ptr link) {
 }
 
 awaitable<void> Node::wait_for_home(Rank::Ptr rank) {
-  bool came = co_await wait_until(rank->changed, kHomeReturns, [rank] { return rank->home || !rank->here(); });
+  bool came = co_await wait_until(rank->changed, kHomeReturns, [&] { return rank->home || !rank->here(); });
   if (came || !rank->here()) co_return;
   spdlog::warn("rank {}: nobody has asked for it since it came here; it ends", rank->name());
   kill(rank, SIGKILL);

@@ -145,7 +145,7 @@ class Mpiexec {
     hydra_ = fork();
     if (hydra_ < 0) throw std::runtime_error(std::string("fork: ") + std::strerror(errno));
     if (hydra_ > 0) return;
-    reset_signals();
+    prepare_child();
     int null = open("/dev/null", O_RDONLY);  // rank 0 reads our standard input without Hydra
     if (null > 0) dup2(null, STDIN_FILENO), close(null);
     setenv(kHomeVariable, session_.path("home").c_str(), 1);

@@ -13,6 +13,8 @@
 #include <stdexcept>
 #include <thread>
 
+#include "src/tools/signals.h"
+
 namespace msocket {
 
 namespace {
@@ -69,7 +71,7 @@ std::string run_policy_program(const std::string& program, const std::string& st
   if (child < 0) throw std::runtime_error(std::string("fork: ") + std::strerror(errno));
   if (child == 0) {
     setpgid(0, 0);
-    signal(SIGPIPE, SIG_DFL);
+    prepare_child();
     dup2(in_read.value, 0);
     dup2(out_write.value, 1);
     execl(program.c_str(), program.c_str(), static_cast<char*>(nullptr));

@@ -20,6 +20,8 @@
 #include <stdexcept>
 #include <thread>
 
+#include "src/tools/signals.h"
+
 namespace msocket {
 
 namespace {
@@ -187,10 +189,7 @@ PrivateCluster::Child PrivateCluster::launch(const std::string& name, const std:
   if (child.pid < 0) throw std::runtime_error(std::string("fork: ") + std::strerror(errno));
   if (child.pid == 0) {
     setsid();  // Ctrl-C is for mpiexec alone
-    signal(SIGPIPE, SIG_DFL);
-    sigset_t none;
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, nullptr);
+    prepare_child();
     unsetenv("MSOCKET_HOME");
     dup2(in[0], 0);
     dup2(out >= 0 ? out : log, 1);
@@ -202,7 +201,7 @@ PrivateCluster::Child PrivateCluster::launch(const std::string& name, const std:
   close(in[0]);
   close(log);
   child.lifeline = in[1];
-  std::string line = config_to_json(config) + "\n";
+  std::string line = config_to_json(config) + "\n\n";
   // Far below a pipe's 64 KiB: this does not wait for the reader.
   if (write(child.lifeline, line.data(), line.size()) != static_cast<ssize_t>(line.size()))
     throw std::runtime_error(name + ": " + std::strerror(errno));

@@ -7,8 +7,9 @@
 //   msmaster --config - --lifeline-fd 0        prints "listening on ADDRESS:PORT" as its first line
 //   msdaemon --config - --lifeline-fd 0        registers at the master
 //
-// The first line of their standard input is the configuration, key and all (so it stands on no command line); after
-// that the descriptor is their lifeline: they end when it reads EOF, that is, when this process ends in whatever way.
+// Their standard input begins with the configuration on one line and an empty line, key and all (so it stands on no
+// command line); after that the descriptor is their lifeline: they end when it reads EOF, that is, when this process ends
+// in whatever way.
 #pragma once
 #include <sys/types.h>
 

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: MIT
 #include "src/tools/signals.h"
 
+#include <linux/close_range.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -33,7 +34,8 @@ awaitable<signalfd_siginfo> SignalSource::next() {
 
 bool SignalSource::from_terminal(const signalfd_siginfo& info) { return info.ssi_code == SI_KERNEL; }
 
-void reset_signals() {
+void prepare_child() {
+  close_range(3, ~0u, CLOSE_RANGE_CLOEXEC);
   sigset_t none;
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, nullptr);

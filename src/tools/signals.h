@@ -25,8 +25,9 @@ class SignalSource {
   asio::posix::stream_descriptor stream_;
 };
 
-/// In a child between fork and exec: the signal state that programs expect.
-void reset_signals();
+/// In a child between fork and exec: the signal state that programs expect, and no descriptor of ours above 2 (Asio's
+/// sockets are not close-on-exec; a link held open by a child would hide our end from the daemons).
+void prepare_child();
 
 /// Ends this process as a child with that wait status ended: same exit status, or killed by the same signal.
 [[noreturn]] void end_like(int wait_status);

@@ -40,6 +40,7 @@ class Event {
 };
 
 /// Waits until `ready()` holds, checked at every notify of `event`. False when `limit` has passed first.
+/// `ready` must capture by reference: GCC 12 destroys a temporary closure in a co_await expression twice.
 template <class Ready>
 awaitable<bool> wait_until(Event& event, Millis limit, Ready ready) {
   auto deadline = Clock::now() + limit;

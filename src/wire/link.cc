@@ -2,6 +2,10 @@
 // SPDX-License-Identifier: MIT
 #include "src/wire/link.h"
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
 #include <cstring>
 #include <stdexcept>
 
@@ -23,6 +27,13 @@ std::string endpoint_name(const tcp::socket& socket) {
 Link::Link(tcp::socket socket, std::string name) : socket_(std::move(socket)), name_(std::move(name)) {
   boost::system::error_code ignored;
   socket_.set_option(tcp::no_delay(true), ignored);
+  // A host that vanishes sends no FIN: notice it within some ten seconds.
+  int on = 1, idle = 5, interval = 2, count = 3, user_timeout_ms = 10000, fd = socket_.native_handle();
+  setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+  setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof idle);
+  setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof interval);
+  setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &count, sizeof count);
+  setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &user_timeout_ms, sizeof user_timeout_ms);
 }
 
 awaitable<Link::Ptr> Link::connect(asio::any_io_executor executor, std::string address, uint16_t port, wire::Key cluster,
