@@ -159,8 +159,8 @@ awaitable<void> Connector::accept_open(tcp::socket socket, const wire::Caller& c
 awaitable<void> Connector::accept_redirect(tcp::socket socket, const wire::Caller& caller, Rank::Ptr rank) {
   const wire::ConnHeader& header = *caller.data;
   bool opener_awaits = header.flags & wire::kOpenerAwaits;
-  auto it = awaited_.find(header.conn);
-  if (it != awaited_.end() && it->second->rank == rank) {
+  auto it = awaited_.find({header.conn, rank->vip});
+  if (it != awaited_.end()) {
     AwaitedPtr awaited = it->second;
     say(socket, caller, node_.config.key, wire::Verdict::kOk, rank->generation);
     if (!opener_awaits) {
@@ -223,7 +223,7 @@ void Connector::reconnect_all(const Rank::Ptr& rank) {
     auto awaited = std::make_shared<Awaited>(node_.io.get_executor());
     awaited->rank = rank;
     awaited->record = record;
-    awaited_[record.conn] = awaited;
+    awaited_[{record.conn, rank->vip}] = awaited;
     bool connector = record.flags & wire::kFlagConnector;
     spawn(
         node_.io.get_executor(),
@@ -239,7 +239,7 @@ void Connector::reconnect_all(const Rank::Ptr& rank) {
 awaitable<void> Connector::finish(AwaitedPtr awaited, int fd, Generation peer_gen) {
   if (awaited->done) co_return;
   awaited->done = true;
-  awaited_.erase(awaited->record.conn);
+  awaited_.erase({awaited->record.conn, awaited->rank->vip});
   wire::ControlRecord about = awaited->record;
   about.flags = 0;
   if (peer_gen) about.peer_gen = peer_gen;
@@ -358,7 +358,7 @@ awaitable<void> Connector::serve_redirect(proto::Redirect request, proto::Redire
   about.local = {request.connector_ip(), static_cast<uint16_t>(request.connector_port()), 0};
   about.peer = {request.acceptor_ip(), static_cast<uint16_t>(request.acceptor_port()), 0};
   about.peer_gen = request.acceptor_gen();
-  if (awaited_.count(about.conn)) {
+  if (awaited_.count({about.conn, rank->vip})) {
     reply->set_result(proto::Redirect::kBothMoved);
     co_return;
   }

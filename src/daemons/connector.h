@@ -55,7 +55,9 @@ class Connector {
   awaitable<void> finish(AwaitedPtr awaited, int fd, Generation peer_gen);
 
   Node& node_;
-  std::map<ConnId, AwaitedPtr> awaited_;
+  /// By connection and virtual address: both ends of a connection may be on this node.
+  using Key = std::pair<ConnId, uint32_t>;
+  std::map<Key, AwaitedPtr> awaited_;
 };
 
 }  // namespace msocket::daemons

@@ -14,7 +14,7 @@ namespace po = boost::program_options;
 using namespace msocket;
 
 int main(int argc, char** argv) {
-  std::string config_path, name, address, listen_address = "0.0.0.0";
+  std::string config_path, name, address, listen_address;
   int port = -1, slots = -1, lifeline = -1;
   po::options_description options(
       "msdaemon: one per node: starts ranks, binds them to cores, moves them, and redirects their connections.\n"
@@ -22,7 +22,7 @@ int main(int argc, char** argv) {
   options.add_options()("help,h", "this text")("version", "the version")(
       "config", po::value(&config_path), "the configuration (JSON; '-': standard input); see doc/configuration.md")(
       "name", po::value(&name), "this node's name")("address", po::value(&address), "the address at which other nodes reach this one")(
-      "listen", po::value(&listen_address), "listen on this address")("port", po::value(&port), "listen on this port (0: any)")(
+      "listen", po::value(&listen_address), "listen on this address (default: the node's)")("port", po::value(&port), "listen on this port (0: any)")(
       "slots", po::value(&slots), "ranks that this node accepts (0: no limit)")(
       "lifeline-fd", po::value(&lifeline), "end when this descriptor does");
   try {
@@ -42,6 +42,7 @@ int main(int argc, char** argv) {
     spdlog::set_default_logger(spdlog::stderr_logger_st("msdaemon " + config.node.name));
     spdlog::set_pattern("%Y-%m-%d %H:%M:%S.%e %n %l: %v");
     spdlog::flush_on(spdlog::level::info);
+    if (listen_address.empty()) listen_address = config.node.address;
     signal(SIGPIPE, SIG_IGN);
     daemons::raise_descriptor_limit();
     asio::io_context io(1);

@@ -14,7 +14,7 @@ namespace po = boost::program_options;
 using namespace msocket;
 
 int main(int argc, char** argv) {
-  std::string config_path, subnet, address = "0.0.0.0";
+  std::string config_path, subnet, address;
   int port = -1, lifeline = -1;
   po::options_description options(
       "msmaster: the address server of one virtual subnet: which virtual addresses are in use, and where.\n"
@@ -22,7 +22,7 @@ int main(int argc, char** argv) {
   options.add_options()("help,h", "this text")("version", "the version")(
       "config", po::value(&config_path), "the configuration (JSON; '-': standard input); see doc/configuration.md")(
       "subnet", po::value(&subnet), "serve this subnet of the configuration (default: its first)")(
-      "address", po::value(&address), "listen on this address")("port", po::value(&port), "listen on this port (0: any)")(
+      "address", po::value(&address), "listen on this address (default: the configured one)")("port", po::value(&port), "listen on this port (0: any)")(
       "lifeline-fd", po::value(&lifeline), "end when this descriptor does");
   try {
     po::variables_map given;
@@ -43,6 +43,7 @@ int main(int argc, char** argv) {
         if (master.subnet == subnet) own = master, found = true;
       if (!found) throw std::runtime_error("the configuration has no subnet " + subnet);
     }
+    if (address.empty()) address = own.address;
     signal(SIGPIPE, SIG_IGN);
     asio::io_context io(1);
     daemons::Master master(io, config, own, address, port < 0 ? own.port : static_cast<uint16_t>(port));
