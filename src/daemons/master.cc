@@ -21,7 +21,6 @@ Master::Master(asio::io_context& io, const Config& config, const MasterConfig& o
     : io_(io),
       server_(std::make_shared<PortServer>(io.get_executor(), listen_address, listen_port, config.key)),
       table_(parse_subnet(own.subnet).network, mask_of(parse_subnet(own.subnet).bits)),
-      // A restarted master must not hand out a running job's number again; jobs do not start more than once a second.
       next_job_(1) {}
 
 void Master::start() {
@@ -61,8 +60,10 @@ void Master::register_node(const Link::Ptr& link, const proto::RegisterNode& req
   node = {info, link, Clock::now()};
   for (const auto& address : request.addresses()) {
     table_.put(address, Clock::now());
-    uint64_t job = std::strtoull(address.job().c_str(), nullptr, 10);
-    if (job >= next_job_) next_job_ = job + 1;
+    // Job numbers, and the rank numbers of programs under msrun (job "run"), come from one counter: see NewJob.
+    uint64_t number = std::strtoull(address.job().c_str(), nullptr, 10);
+    if (number == 0) number = address.rank();
+    if (number >= next_job_) next_job_ = number + 1;
   }
 }
 

@@ -38,6 +38,12 @@ Home::~Home() {
 
 awaitable<void> Home::open_job() { job_ = co_await cluster_.new_job(); }
 
+awaitable<uint32_t> Home::join_shared_job() {
+  std::string number = co_await cluster_.new_job();
+  job_ = kSharedJob;
+  co_return static_cast<uint32_t>(std::stoul(number));
+}
+
 Home::RankPtr Home::find(const std::string& job, uint32_t number) {
   auto found = ranks_.find(number);
   return job == job_ && found != ranks_.end() ? found->second : nullptr;

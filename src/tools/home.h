@@ -36,6 +36,9 @@ class Home {
   const std::string& job() const { return job_; }
   /// A new job number from the master; needed before start().
   awaitable<void> open_job();
+  /// Programs that are started one by one talk to each other: all of them are ranks of one job. Returns this one's number.
+  static constexpr const char* kSharedJob = "run";
+  awaitable<uint32_t> join_shared_job();
 
   /// `spec`: rank, argv, env, cwd, umask, pmi, wanted_vip; the rest is filled in. `filter`: see RankIo::filter_pmi.
   /// Throws std::runtime_error with the daemon's reason; `on_exit` is not called then.

@@ -89,8 +89,9 @@ class Msrun {
     std::vector<proto::NodeInfo> nodes = co_await home_->cluster().nodes();
     std::string node = line_.text("node");
     if (node.empty()) node = choose(nodes);
-    co_await home_->open_job();
+    number_ = co_await home_->join_shared_job();
     proto::StartRank spec = describe(line_);
+    spec.set_rank(number_);
     RankFds fds = own_streams();
     RankIo::Filter no_filter;
     Home::OnExit on_exit = [this](int wait_status, const std::string& why) {
@@ -128,14 +129,14 @@ class Msrun {
         continue;
       }
       if (signo != SIGTSTP) {
-        home_->signal(0, signo);
+        home_->signal(number_, signo);
         continue;
       }
       // Ctrl-Z stops the program there and msrun here; `fg` lets both go on.
-      home_->signal(0, SIGSTOP);
+      home_->signal(number_, SIGSTOP);
       co_await sleep_for(Millis(50));
       raise(SIGSTOP);
-      home_->signal(0, SIGCONT);
+      home_->signal(number_, SIGCONT);
     }
   }
 
@@ -146,6 +147,7 @@ class Msrun {
   std::optional<Home> home_;
   SignalSource signals_;
   bool started_ = false;
+  uint32_t number_ = 0;
   int wait_status_ = 1 << 8;
 };
 
