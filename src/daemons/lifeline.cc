@@ -3,7 +3,6 @@
 #include "src/daemons/lifeline.h"
 
 #include <signal.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include <iostream>
@@ -38,13 +37,6 @@ void Lifeline::watch() {
     if (error || ::read(descriptor_.native_handle(), buffer, sizeof buffer) <= 0) io_.stop();
     else watch();
   });
-}
-
-void raise_descriptor_limit() {
-  rlimit limit;
-  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
-  limit.rlim_cur = limit.rlim_max;
-  setrlimit(RLIMIT_NOFILE, &limit);
 }
 
 }  // namespace msocket::daemons

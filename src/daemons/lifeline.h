@@ -26,7 +26,4 @@ class Lifeline {
   asio::io_context& io_;
 };
 
-/// The daemon holds a few descriptors for each rank: takes what the hard limit allows.
-void raise_descriptor_limit();
-
 }  // namespace msocket::daemons

@@ -32,7 +32,7 @@ constexpr Millis kDrainLimit(60000);
 double since(Clock::time_point start) { return std::chrono::duration<double, std::milli>(Clock::now() - start).count(); }
 }  // namespace
 
-struct Mover::Move {
+struct Mover::Move : std::enable_shared_from_this<Mover::Move> {
   explicit Move(asio::any_io_executor executor) : changed(executor) {}
   Rank::Ptr rank;
   proto::NodeInfo to;
@@ -51,7 +51,7 @@ struct Mover::Move {
 awaitable<proto::MoveReport> Mover::migrate(Rank::Ptr rank, std::string to) {
   if (std::string why = rank->why_not(); !why.empty())
     throw std::runtime_error("rank " + rank->name() + " cannot move: " + why);
-  if (rank->state != RankState::kRunning) throw std::runtime_error("rank " + rank->name() + " is moving already");
+  if (rank->busy) throw std::runtime_error("rank " + rank->name() + " is moving already");
   if (to == node_.name()) throw std::runtime_error("rank " + rank->name() + " is on node " + to + " already");
   auto move = std::make_shared<Move>(node_.io.get_executor());
   move->rank = rank;
@@ -61,16 +61,10 @@ awaitable<proto::MoveReport> Mover::migrate(Rank::Ptr rank, std::string to) {
   move->report.set_to(to);
   move->report.set_start(std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count());
   move->generation = rank->generation + 1;
-  move->to = co_await node_.directory.node(to);
-  if (rank->state != RankState::kRunning) throw std::runtime_error("rank " + rank->name() + " is moving already");
-  // Only from here on is the rank marked: redirections that are under way end first.
-  rank->state = RankState::kMoving;
+  rank->busy = true;
   std::string why;
   try {
-    bool still = co_await wait_until(rank->changed, kSettleLimit,
-                                     [&] { return (!rank->settling && rank->installing == 0) || rank->exited; });
-    if (rank->exited) throw std::runtime_error("it has ended");
-    if (!still) throw std::runtime_error("its last move has not settled yet");
+    move->to = co_await node_.directory.node(to);
     co_await prepare(*move);
     co_await freeze(*move);
     co_await hand_over(*move);
@@ -127,16 +121,23 @@ awaitable<void> Mover::prepare(Move& move) {
   spec.cwd = "/";
   spec.fds = {{2, 2}, {theirs.get(), 3}, {streams[1].get(), 4}};
   move.mirror = spawn_process(spec);
-  // `migrate` outlives its Move's watcher or takes the watcher away (drain, call_off).
-  node_.watch(move.mirror, [&move](int) {
-    move.mirror_exited = true;
-    move.changed.notify();
+  node_.watch(move.mirror, [weak = move.weak_from_this()](int) {
+    auto m = weak.lock();
+    if (!m) return;
+    m->mirror_exited = true;
+    m->changed.notify();
   });
 }
 
 awaitable<void> Mover::freeze(Move& move) {
   const Rank::Ptr& rank = move.rank;
   fault_point("freeze");
+  // Redirections that are under way end first; none begins once the rank is marked (no turn of the loop in between).
+  bool still = co_await wait_until(rank->changed, kSettleLimit,
+                                   [&] { return (!rank->settling && rank->installing == 0) || rank->exited; });
+  if (rank->exited) throw std::runtime_error("it has ended");
+  if (!still) throw std::runtime_error("its last move has not settled yet");
+  rank->state = RankState::kMoving;
   rank->frozen.reset();
   wire::ControlRecord record;
   record.type = wire::Control::kFreeze;
@@ -244,8 +245,6 @@ awaitable<void> Mover::drain(Move& move) {
   node_.drop(rank);
   bool gone = co_await wait_until(move.changed, kDrainLimit, [&] { return move.mirror_exited; });
   if (!gone) spdlog::warn("rank {}: its mirror is still needed after a minute", rank->name());
-  // From here on nobody looks at this Move any more, the mirror's watcher included.
-  if (!gone) node_.watch(move.mirror, {});
   move.report.set_total_ms(since(move.started));
   spdlog::info("rank {} moved to {}: pause {:.1f} ms, total {:.1f} ms, {} connections", rank->name(), move.to.name(),
                move.report.pause_ms(), move.report.total_ms(), move.report.connections());
@@ -266,10 +265,7 @@ awaitable<void> Mover::call_off(Move& move, std::string why) {
   move.mailbox.reset();
   if (move.mirror > 0 && !move.mirror_exited)
     co_await wait_until(move.changed, Millis(5000), [&] { return move.mirror_exited; });
-  if (move.mirror > 0 && !move.mirror_exited) {
-    ::kill(move.mirror, SIGKILL);
-    node_.watch(move.mirror, {});
-  }
+  if (move.mirror > 0 && !move.mirror_exited) ::kill(move.mirror, SIGKILL);
   if (move.link && move.link->open()) {
     proto::Envelope request;
     request.mutable_call_off()->set_vip(rank->vip);
@@ -280,6 +276,8 @@ awaitable<void> Mover::call_off(Move& move, std::string why) {
     } catch (const std::exception&) {
     }
   }
+  rank->busy = false;
+  if (rank->state != RankState::kMoving) co_return;
   rank->state = RankState::kRunning;
   rank->streams->resume();
   for (int signo : std::exchange(rank->held_signals, {})) node_.kill(rank, signo);

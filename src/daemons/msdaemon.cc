@@ -9,6 +9,7 @@
 
 #include "src/daemons/lifeline.h"
 #include "src/daemons/node.h"
+#include "src/daemons/spawner.h"
 
 namespace po = boost::program_options;
 using namespace msocket;

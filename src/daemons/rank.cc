@@ -30,7 +30,8 @@ proto::RankInfo Rank::info() const {
   info.set_pid(pid);
   info.set_vip(vip);
   info.set_generation(generation);
-  info.set_state(settling && state == RankState::kRunning ? "settling" : daemons::name(state));
+  bool running = state == RankState::kRunning;
+  info.set_state(running && busy ? "moving" : running && settling ? "settling" : daemons::name(state));
   info.set_program(program);
   info.set_memory(usage.resident);
   info.set_cpu_seconds(usage.cpu_seconds);

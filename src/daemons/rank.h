@@ -19,7 +19,7 @@ namespace msocket::daemons {
 enum class RankState {
   kArriving,  ///< being filled from another node; it does not run yet
   kRunning,
-  kMoving,    ///< asked to freeze, or frozen: nothing may be installed in it until the verdict
+  kMoving,    ///< asked to freeze, or frozen: nothing may be installed in it until the verdict (it is `busy` for longer)
   kGone,      ///< moved away or ended
 };
 
@@ -33,6 +33,7 @@ struct Rank : std::enable_shared_from_this<Rank> {
   uint32_t vip = 0;
   Generation generation = 0;
   RankState state = RankState::kRunning;
+  bool busy = false;          ///< somebody is moving it away
   bool settling = false;      ///< it has moved here and some connections are still on their way
   pid_t pid = -1;
   pid_t said_pid = -1;        ///< pid of the process that said hello; -1: none has

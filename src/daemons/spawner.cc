@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/personality.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -22,6 +23,8 @@
 namespace msocket::daemons {
 
 namespace {
+
+rlimit limit_before{};
 
 struct Failure {
   int error;
@@ -76,12 +79,20 @@ bool runnable(const std::string& path) {
   syscall(SYS_close_range, moved_report + 1, ~0u, 0);
   if (!spec.cwd.empty() && chdir(spec.cwd.c_str()) != 0) fail(moved_report, spec.cwd.c_str());
   umask(spec.umask);
+  if (limit_before.rlim_cur > static_cast<rlim_t>(base)) setrlimit(RLIMIT_NOFILE, &limit_before);
   if (CPU_COUNT(&spec.cpus) > 0) sched_setaffinity(0, sizeof spec.cpus, &spec.cpus);
   execve(spec.program.c_str(), argv, env);
   fail(moved_report, "exec");
 }
 
 }  // namespace
+
+void raise_descriptor_limit() {
+  if (getrlimit(RLIMIT_NOFILE, &limit_before) != 0) return;
+  rlimit all = limit_before;
+  all.rlim_cur = all.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &all);
+}
 
 pid_t spawn_process(const SpawnSpec& spec) {
   int pair[2];

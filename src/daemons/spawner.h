@@ -24,6 +24,10 @@ struct SpawnSpec {
 /// Starts a program as a child that dies with this daemon. Throws std::runtime_error with one line: what failed and why.
 pid_t spawn_process(const SpawnSpec& spec);
 
+/// The daemon holds a few descriptors for each rank: takes what the hard limit allows. Children get the limit back that was
+/// there before.
+void raise_descriptor_limit();
+
 /// Finds `name` the way a shell does, with PATH out of `env` and relative to `cwd`. Throws "NAME: no such program".
 std::string find_program(const std::string& name, const std::vector<std::string>& env, const std::string& cwd);
 

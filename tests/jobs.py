@@ -1,0 +1,236 @@
+# SPDX-FileCopyrightText: 2026 The msocket authors
+# SPDX-License-Identifier: MIT
+"""What the end-to-end tests of this folder have in common: a test with named checks, jobs under mpiexec -migratable, and
+commands that must say one clear line.
+
+  class Mine(Test):
+      def check_something(self): ...     every check_... method is one check; Failure fails it
+  sys.exit(main(Mine, "mine"))
+"""
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+import traceback
+
+import harness
+from harness import Failure
+
+
+def must_refuse(done, *words, who="msctl"):
+    """`done` ended with status 1 and one line on stderr, `who: ...`, in which each of the words is found."""
+    lines = done.stderr.splitlines()
+    shown = " / ".join(lines) or "nothing"
+    if done.returncode != 1:
+        raise Failure(f"exit status {done.returncode} instead of 1; stderr: {shown}; stdout: {done.stdout.strip()}")
+    if len(lines) != 1 or not lines[0].startswith(f"{who}: "):
+        raise Failure(f"stderr is not one line '{who}: ...' but: {shown}")
+    for word in words:
+        if word not in lines[0]:
+            raise Failure(f"no '{word}' in: {shown}")
+
+
+def ends_within(seconds, what, condition):
+    harness.wait_for(what, condition, seconds, 0.1)
+
+
+class Job:
+    """A job in the background. Standard output and standard error are apart; standard input is `stdin` or empty."""
+
+    def __init__(self, cluster, name, words, env=None, stdin=subprocess.DEVNULL, migratable=True, wait_ranks=0, cwd=None):
+        self.cluster, self.name = cluster, name
+        command = [harness.installed("mpiexec")] + (["-migratable"] if migratable else []) + words
+        base = os.path.join(cluster.work, name)
+        self.out_file, self.err_file = base + ".out", base + ".err"
+        with open(self.out_file, "wb") as out, open(self.err_file, "wb") as err:
+            self.process = subprocess.Popen(command, stdin=stdin, stdout=out, stderr=err, start_new_session=True,
+                                            env=dict(cluster.env if env is None else env), cwd=cwd)
+        Job.all.append(self)
+        self.number = None
+        if wait_ranks:
+            self.wait_ranks(wait_ranks)
+
+    all = []
+
+    def out(self):
+        with open(self.out_file, errors="replace") as file:
+            return file.read()
+
+    def err(self):
+        with open(self.err_file, errors="replace") as file:
+            return file.read()
+
+    def running(self):
+        return self.process.poll() is None
+
+    def said(self):
+        return f"stdout: {' / '.join(self.out().splitlines()[-3:])}; stderr: {' / '.join(self.err().splitlines()[-3:])}"
+
+    def must_run(self):
+        if not self.running():
+            raise Failure(f"job {self.name} ended too early, with status {self.process.returncode}; {self.said()}")
+
+    def wait_ranks(self, count, seconds=30):
+        """Until `count` ranks of a job that is ours run under msocket. Jobs are made one after the other."""
+        def look():
+            self.must_run()
+            ranks = [rank for rank in self.cluster.ps() if str(rank["job"]) not in self.others()]
+            return ranks if len(ranks) >= count and not any(rank["why_not"] for rank in ranks) else None
+        self.number = str(harness.wait_for(f"{count} ranks of {self.name}", look, seconds)[0]["job"])
+
+    def others(self):
+        return [job.number for job in Job.all if job is not self and job.number]
+
+    def wait_out(self, text, seconds=30):
+        def look():
+            running = self.running()
+            if text in self.out():
+                return True
+            if not running:
+                self.must_run()
+            return False
+        harness.wait_for(f"'{text}' from {self.name}", look, seconds)
+
+    def wait(self, seconds=60):
+        try:
+            return self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            raise Failure(f"job {self.name} does not end within {seconds:g} s; {self.said()}") from None
+
+    def must_end(self, status, seconds=60):
+        got = self.wait(seconds)
+        if got != status:
+            raise Failure(f"job {self.name}: exit status {got} instead of {status}; {self.said()}")
+
+    def end(self):
+        for number, seconds in ((signal.SIGINT, 10), (signal.SIGKILL, 5)):
+            if not self.running():
+                return
+            try:
+                os.killpg(self.process.pid, number)
+                self.process.wait(seconds)
+            except (ProcessLookupError, subprocess.TimeoutExpired):
+                pass
+
+
+class Ring(Job):
+    """mpi-tests/ring: checks every byte itself, until finish()."""
+
+    def __init__(self, cluster, name, hosts, ranks=4, program=None, env=None):
+        self.stop = os.path.join(cluster.work, name + ".stop")
+        self.program = program or os.path.join(harness.compiled("ring"), "ring")
+        super().__init__(cluster, name, ["-n", str(ranks), "-hosts", hosts, self.program, "--stop-file", self.stop],
+                         env=env, wait_ranks=ranks)
+        self.wait_out("ring: running")
+
+    def finish(self, seconds=60):
+        """All of it was right to the last byte, and the job has left the cluster."""
+        open(self.stop, "w").close()
+        self.must_end(0, seconds)
+        if not self.out().splitlines()[-1].startswith("ring: OK"):
+            raise Failure(f"the ring ends otherwise: {self.said()}")
+        if self.err():
+            raise Failure(f"the ring's stderr: {self.err().strip()}")
+        self.must_leave()
+
+    def must_leave(self, seconds=15):
+        harness.wait_for(f"job {self.number} leaving msctl ps",
+                         lambda: not any(str(rank["job"]) == self.number for rank in self.cluster.ps()), seconds)
+
+
+class Test:
+    nodes, options = 3, ()
+
+    def __init__(self, cluster):
+        self.cluster = cluster
+
+    def begin(self):
+        """Before the checks."""
+
+    def finish(self):
+        """After them, if the cluster is still whole; another check."""
+
+    @classmethod
+    def checks(cls):
+        return [name for name in cls.__dict__ if name.startswith("check_")]
+
+    def refuses(self, *words, of, who="msctl", seconds=60, env=None, **options):
+        """The tool is refused: see must_refuse; `of` are the words of its command line."""
+        done = harness.run([harness.installed(who), *of], seconds, stderr=subprocess.PIPE, env=env or self.cluster.env,
+                           **options)
+        must_refuse(done, *words, who=who)
+        return done
+
+    def cannot_move(self, job, number, to, *words, seconds=90):
+        self.refuses(*words, of=["migrate", f"{job.number}:{number}", "--to", to], seconds=seconds)
+
+    def must_be_at(self, job, number, node):
+        entry = self.cluster.settled(job.number, number, 15)
+        if entry["node"] != node:
+            raise Failure(f"rank {job.number}:{number} is on {entry['node']} instead of {node}")
+
+    def move(self, job, number, to):
+        self.cluster.settled(job.number, number, 15)
+        self.cluster.migrate(job.number, number, to)
+
+    def daemon(self, node):
+        pid = self.cluster.nodes()[node][2]
+        if pid is None:
+            raise Failure(f"the daemon of {node} has ended")
+        return pid
+
+    def kill_daemon(self, node):
+        pid = self.daemon(node)
+        os.kill(pid, signal.SIGKILL)
+        harness.wait_for(f"the daemon of {node} ending", lambda: self.cluster.nodes()[node][2] is None, 10)
+
+
+def one_check(test, name, method):
+    try:
+        method()
+        print(f"{name}: ok", flush=True)
+        return True
+    except Failure as failure:
+        print(f"{name}: FAILED {failure}", flush=True)
+    except Exception:  # a test that is wrong itself
+        print(f"{name}: FAILED {traceback.format_exc().strip()}", flush=True)
+    harness.keep_evidence(test.cluster, [])
+    folder = os.path.join(test.cluster.work, "evidence")
+    os.rename(folder, f"{folder}-{name}")
+    return False
+
+
+def main(cls, title):
+    parser = argparse.ArgumentParser(description=sys.modules["__main__"].__doc__.split("\n")[0])
+    parser.add_argument("checks", nargs="*", metavar="CHECK", help=f"only these of: {' '.join(n[6:] for n in cls.checks())}")
+    options = parser.parse_args()
+    names = [name for name in cls.checks() if not options.checks or name[6:] in options.checks]
+    cluster = harness.Cluster(cls.nodes, options=cls.options)
+    failed = []
+    try:
+        with cluster:
+            test = cls(cluster)
+            try:
+                test.begin()
+                for name in names:
+                    if not one_check(test, name[6:], getattr(test, name)):
+                        failed.append(name[6:])
+                if not one_check(test, "end", test.finish):
+                    failed.append("end")
+            finally:
+                for job in Job.all:
+                    job.end()
+                for program in harness.Program.all:
+                    program.end()
+    except (Failure, KeyboardInterrupt) as failure:
+        print(f"{title}: {str(failure) or type(failure).__name__}")
+        failed.append("set-up")
+    if failed:
+        print(f"{title}: kept {cluster.work}: output of the jobs, evidence-*/, cluster/log/")
+        print(f"{title}: FAILED {' '.join(failed)}")
+        return 1
+    cluster.remove()
+    print(f"{title}: OK checks={len(names)}")
+    return 0
