@@ -29,7 +29,7 @@ proto::AddressInfo AddressTable::allocate(const proto::AllocAddress& request, Ti
   address.set_job(request.job());
   address.set_rank(request.rank());
   address.set_node(request.node());
-  entries_[vip] = {address, now};
+  entries_[vip] = {address, now, 0};
   return address;
 }
 
@@ -40,9 +40,20 @@ bool AddressTable::put(const proto::AddressInfo& address, Time now) {
     const auto& known = it->second.address;
     if (address.generation() < known.generation()) return false;
     if (address.generation() == known.generation() && address.node() != known.node()) return false;
+    if (address.generation() && address.generation() == it->second.fenced) return false;
   }
-  entries_[address.vip()] = {address, now};
+  auto& entry = entries_[address.vip()];
+  entry.address = address;
+  entry.verified = now;
   return true;
+}
+
+bool AddressTable::fence(uint32_t vip, uint32_t generation) {
+  auto it = entries_.find(vip);
+  if (it == entries_.end()) return false;
+  if (it->second.address.generation() >= generation) return true;
+  it->second.fenced = generation;
+  return false;
 }
 
 void AddressTable::release(uint32_t vip, uint32_t generation) {

@@ -23,6 +23,8 @@ class AddressTable {
   proto::AddressInfo allocate(const proto::AllocAddress& request, Time now);
   /// Where an address is now. False: an older generation than the one known, or an address outside the subnet.
   bool put(const proto::AddressInfo& address, Time now);
+  /// Refuses this generation of the address from now on. True: too late, it is registered already.
+  bool fence(uint32_t vip, uint32_t generation);
   void release(uint32_t vip, uint32_t generation);
   std::optional<proto::AddressInfo> find(uint32_t vip) const;
   std::optional<proto::AddressInfo> find(const std::string& job, uint32_t rank) const;
@@ -34,6 +36,7 @@ class AddressTable {
   struct Entry {
     proto::AddressInfo address;
     Time verified;
+    uint32_t fenced = 0;  ///< a generation that put() refuses; 0: none
   };
   bool inside(uint32_t vip) const { return (vip & mask_) == network_; }
   uint32_t network_, mask_, next_;

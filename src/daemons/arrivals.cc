@@ -119,12 +119,35 @@ awaitable<void> Arrivals::handover(proto::Handover request, proto::Handover* rep
   reply->set_bytes(rank->restored->arg1);
 }
 
+// The commit proper: the master takes the new generation, or has been told never to (Mover::ask_committed).
+awaitable<void> Arrivals::register_here(Rank::Ptr rank) {
+  proto::Envelope request;
+  auto* address = request.mutable_register_address()->mutable_address();
+  address->set_vip(rank->vip);
+  address->set_generation(rank->generation);
+  address->set_node(node_.name());
+  address->set_job(rank->spec.job());
+  address->set_rank(rank->spec.rank());
+  co_await node_.directory.ask_master(rank->vip, std::move(request));
+}
+
 awaitable<void> Arrivals::commit(proto::Commit request) {
   fault_point("commit");
   ArrivalPtr arrival = find(request.vip(), request.generation());
   Rank::Ptr rank = arrival->rank;
   if (rank->exited || !rank->restored) throw std::runtime_error("node " + node_.name() + ": the new process is gone");
-  arrivals_.erase(rank->vip);
+  arrivals_.erase(rank->vip);  // from here on it is not called off from outside
+  std::string why;
+  try {
+    co_await register_here(rank);
+  } catch (const std::exception& error) {
+    why = error.what();
+  }
+  if (why.empty() && rank->exited) why = "the new process is gone";
+  if (!why.empty()) {
+    discard(arrival);
+    throw std::runtime_error("node " + node_.name() + ": " + why);
+  }
   rank->state = RankState::kRunning;
   rank->settling = true;
   wire::ControlRecord resume;
@@ -137,16 +160,6 @@ awaitable<void> Arrivals::commit(proto::Commit request) {
   node_.directory.learn(rank->vip, here);
   node_.connector().reconnect_all(rank);
   rank->changed.notify();
-  spawn(node_.io.get_executor(), [this, rank]() -> awaitable<void> {
-    proto::Envelope request;
-    auto* address = request.mutable_register_address()->mutable_address();
-    address->set_vip(rank->vip);
-    address->set_generation(rank->generation);
-    address->set_node(node_.name());
-    address->set_job(rank->spec.job());
-    address->set_rank(rank->spec.rank());
-    co_await node_.directory.ask_master(rank->vip, std::move(request));
-  }, [rank](const std::string& why) { spdlog::warn("rank {}: the master was not told: {}", rank->name(), why); });
   spawn(node_.io.get_executor(), [this, rank]() -> awaitable<void> { co_await node_.wait_for_home(rank); });
   co_return;
 }
@@ -158,8 +171,12 @@ void Arrivals::call_off(const proto::CallOff& request) {
   discard(it->second);
 }
 
-void Arrivals::ask(const proto::AskMigration& request, proto::AskMigration* reply) const {
+awaitable<void> Arrivals::ask(proto::AskMigration request, proto::AskMigration* reply) {
+  auto it = arrivals_.find(request.vip());
+  if (it != arrivals_.end() && it->second->rank->generation == request.generation()) discard(it->second);
   Rank::Ptr rank = node_.find(request.vip());
+  if (rank) co_await node_.wait_settled_place(rank, kFillLimit);  // its registration may be under way
+  rank = node_.find(request.vip());
   reply->set_known(rank != nullptr);
   bool here = rank && rank->state != RankState::kArriving && rank->generation >= request.generation();
   auto left = node_.departed.find(request.vip());

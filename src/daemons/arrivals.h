@@ -23,7 +23,8 @@ class Arrivals {
   awaitable<void> handover(proto::Handover request, proto::Handover* reply);
   awaitable<void> commit(proto::Commit request);
   void call_off(const proto::CallOff& request);
-  void ask(const proto::AskMigration& request, proto::AskMigration* reply) const;
+  /// Did the commit of this generation take place here? "No" is a promise: what was not committed is thrown away.
+  awaitable<void> ask(proto::AskMigration request, proto::AskMigration* reply);
   /// The source is gone before the commit: so is what it was sending.
   void link_closed(const Link::Ptr& link);
 
@@ -36,6 +37,7 @@ class Arrivals {
   };
   using ArrivalPtr = std::shared_ptr<Arrival>;
   ArrivalPtr find(uint32_t vip, Generation generation) const;
+  awaitable<void> register_here(Rank::Ptr rank);
   void begin_filling(Arrival& arrival);
   void discard(const ArrivalPtr& arrival);
 

@@ -88,6 +88,11 @@ awaitable<void> Master::serve(Link::Ptr link, proto::Envelope request, proto::En
     case proto::Envelope::kRegisterAddress:
       if (!table_.put(request.register_address().address(), now)) throw std::runtime_error("an older generation");
       break;
+    case proto::Envelope::kFence: {
+      const auto& fence = request.fence();
+      reply.mutable_fence()->set_committed(table_.fence(fence.vip(), fence.generation()));
+      break;
+    }
     case proto::Envelope::kReleaseAddress:
       table_.release(request.release_address().vip(), request.release_address().generation());
       break;

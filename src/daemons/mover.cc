@@ -7,6 +7,7 @@
 #include <spdlog/spdlog.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cstring>
 #include <stdexcept>
 
@@ -60,7 +61,7 @@ awaitable<proto::MoveReport> Mover::migrate(Rank::Ptr rank, std::string to) {
   move->report.set_from(node_.name());
   move->report.set_to(to);
   move->report.set_start(std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count());
-  move->generation = rank->generation + 1;
+  move->generation = std::max(rank->generation + 1, rank->next_generation);
   rank->busy = true;
   std::string why;
   try {
@@ -165,7 +166,7 @@ awaitable<void> Mover::hand_over(Move& move) {
 
 awaitable<bool> Mover::ask_committed(Move& move) {
   auto deadline = Clock::now() + kAskLimit;
-  while (Clock::now() < deadline) {
+  for (int attempt = 0; Clock::now() < deadline; ++attempt) {
     try {
       Link::Ptr link =
           co_await node_.directory.link_to(move.to.address(), static_cast<uint16_t>(move.to.port()));
@@ -176,7 +177,19 @@ awaitable<bool> Mover::ask_committed(Move& move) {
       co_return reply.ask_migration().committed();
     } catch (const std::exception&) {
     }
-    co_await sleep_for(Millis(200));
+    // It does not answer. The master has its registration, or makes sure that there will never be one.
+    if (attempt >= 5) {
+      try {
+        proto::Envelope request;
+        request.mutable_fence()->set_vip(move.rank->vip);
+        request.mutable_fence()->set_generation(move.generation);
+        proto::Envelope reply = co_await node_.directory.ask_master(move.rank->vip, std::move(request));
+        move.rank->next_generation = move.generation + 1;
+        co_return reply.fence().committed();
+      } catch (const std::exception&) {
+      }
+    }
+    co_await sleep_for(Millis(100));
   }
   throw std::runtime_error("node " + move.to.name() + " was lost in the moment of the commit, and rank " +
                            move.rank->name() + " with it");

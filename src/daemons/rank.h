@@ -32,6 +32,7 @@ struct Rank : std::enable_shared_from_this<Rank> {
   std::string program;        ///< resolved path
   uint32_t vip = 0;
   Generation generation = 0;
+  Generation next_generation = 0;  ///< of the next move; one that was fenced off is not used again
   RankState state = RankState::kRunning;
   bool busy = false;          ///< somebody is moving it away
   bool settling = false;      ///< it has moved here and some connections are still on their way

@@ -57,7 +57,7 @@ awaitable<void> Node::serve(Link::Ptr link, proto::Envelope request, proto::Enve
       break;
     case proto::Envelope::kCommit: co_await arrivals_->commit(request.commit()); break;
     case proto::Envelope::kCallOff: arrivals_->call_off(request.call_off()); break;
-    case proto::Envelope::kAskMigration: arrivals_->ask(request.ask_migration(), reply.mutable_ask_migration()); break;
+    case proto::Envelope::kAskMigration: co_await arrivals_->ask(request.ask_migration(), reply.mutable_ask_migration()); break;
     case proto::Envelope::kRedirect:
       co_await connector_->serve_redirect(request.redirect(), reply.mutable_redirect());
       break;
