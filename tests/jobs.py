@@ -10,9 +10,11 @@ commands that must say one clear line.
 
 import argparse
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import traceback
 
 import harness
@@ -30,10 +32,6 @@ def must_refuse(done, *words, who="msctl"):
     for word in words:
         if word not in lines[0]:
             raise Failure(f"no '{word}' in: {shown}")
-
-
-def ends_within(seconds, what, condition):
-    harness.wait_for(what, condition, seconds, 0.1)
 
 
 class Job:
@@ -141,7 +139,10 @@ class Ring(Job):
 
 
 class Test:
-    nodes, options = 3, ()
+    nodes = 3
+    options = ()      # for tools/cluster
+    apart = False     # each check has a cluster of its own, with options_of[check] besides
+    options_of = {}
 
     def __init__(self, cluster):
         self.cluster = cluster
@@ -151,10 +152,6 @@ class Test:
 
     def finish(self):
         """After them, if the cluster is still whole; another check."""
-
-    @classmethod
-    def checks(cls):
-        return [name for name in cls.__dict__ if name.startswith("check_")]
 
     def refuses(self, *words, of, who="msctl", seconds=60, env=None, **options):
         """The tool is refused: see must_refuse; `of` are the words of its command line."""
@@ -184,7 +181,7 @@ class Test:
     def kill_daemon(self, node):
         pid = self.daemon(node)
         os.kill(pid, signal.SIGKILL)
-        harness.wait_for(f"the daemon of {node} ending", lambda: self.cluster.nodes()[node][2] is None, 10)
+        harness.wait_for(f"the daemon of {node} ending", lambda: not os.path.exists(f"/proc/{pid}"), 10)
 
 
 def one_check(test, name, method):
@@ -202,35 +199,54 @@ def one_check(test, name, method):
     return False
 
 
+def on_one_cluster(cls, names, work, options):
+    """The names of the checks that fail."""
+    failed = []
+    cluster = harness.Cluster(cls.nodes, folder=work, options=options)
+    with cluster:
+        test = cls(cluster)
+        try:
+            test.begin()
+            failed += [name for name in names if not one_check(test, name, getattr(test, "check_" + name))]
+            if not one_check(test, "end", test.finish):
+                failed.append("end")
+        finally:
+            for job in Job.all:
+                job.end()
+            for program in harness.Program.all:
+                program.end()
+            Job.all.clear()
+            harness.Program.all.clear()
+    return failed
+
+
 def main(cls, title):
+    all_names = [name[6:] for name in cls.__dict__ if name.startswith("check_")]
     parser = argparse.ArgumentParser(description=sys.modules["__main__"].__doc__.split("\n")[0])
-    parser.add_argument("checks", nargs="*", metavar="CHECK", help=f"only these of: {' '.join(n[6:] for n in cls.checks())}")
+    parser.add_argument("checks", nargs="*", metavar="CHECK", help=f"only these of: {' '.join(all_names)}")
     options = parser.parse_args()
-    names = [name for name in cls.checks() if not options.checks or name[6:] in options.checks]
-    cluster = harness.Cluster(cls.nodes, options=cls.options)
+    unknown = [name for name in options.checks if name not in all_names]
+    if unknown:
+        parser.error(f"no check {' '.join(unknown)}")
+    names = [name for name in all_names if not options.checks or name in options.checks]
+    work = tempfile.mkdtemp(prefix="msocket-")
     failed = []
     try:
-        with cluster:
-            test = cls(cluster)
-            try:
-                test.begin()
-                for name in names:
-                    if not one_check(test, name[6:], getattr(test, name)):
-                        failed.append(name[6:])
-                if not one_check(test, "end", test.finish):
-                    failed.append("end")
-            finally:
-                for job in Job.all:
-                    job.end()
-                for program in harness.Program.all:
-                    program.end()
+        if cls.apart:
+            for name in names:
+                print(f"{name} ...", flush=True)
+                folder = os.path.join(work, name)
+                os.mkdir(folder)
+                failed += [f"{name}" for _ in on_one_cluster(cls, [name], folder, cls.options_of.get(name, cls.options))[:1]]
+        else:
+            failed += on_one_cluster(cls, names, work, cls.options)
     except (Failure, KeyboardInterrupt) as failure:
         print(f"{title}: {str(failure) or type(failure).__name__}")
         failed.append("set-up")
     if failed:
-        print(f"{title}: kept {cluster.work}: output of the jobs, evidence-*/, cluster/log/")
+        print(f"{title}: kept {work}: output of the jobs, evidence-*/, cluster/log/")
         print(f"{title}: FAILED {' '.join(failed)}")
         return 1
-    cluster.remove()
+    shutil.rmtree(work, ignore_errors=True)
     print(f"{title}: OK checks={len(names)}")
     return 0
