@@ -46,11 +46,13 @@ class Job:
             self.process = subprocess.Popen(command, stdin=stdin, stdout=out, stderr=err, start_new_session=True,
                                             env=dict(cluster.env if env is None else env), cwd=cwd)
         Job.all.append(self)
+        Job.programs.update(word for word in words if os.path.isabs(word) and os.access(word, os.X_OK) and os.path.isfile(word))
         self.number = None
         if wait_ranks:
             self.wait_ranks(wait_ranks)
 
     all = []
+    programs = set()  # what they run, for keep_evidence
 
     def out(self):
         with open(self.out_file, errors="replace") as file:
@@ -193,7 +195,7 @@ def one_check(test, name, method):
         print(f"{name}: FAILED {failure}", flush=True)
     except Exception:  # a test that is wrong itself
         print(f"{name}: FAILED {traceback.format_exc().strip()}", flush=True)
-    harness.keep_evidence(test.cluster, [])
+    harness.keep_evidence(test.cluster, Job.programs)
     folder = os.path.join(test.cluster.work, "evidence")
     os.rename(folder, f"{folder}-{name}")
     return False
@@ -237,7 +239,8 @@ def main(cls, title):
                 print(f"{name} ...", flush=True)
                 folder = os.path.join(work, name)
                 os.mkdir(folder)
-                failed += [f"{name}" for _ in on_one_cluster(cls, [name], folder, cls.options_of.get(name, cls.options))[:1]]
+                if on_one_cluster(cls, [name], folder, cls.options_of.get(name, cls.options)):
+                    failed.append(name)
         else:
             failed += on_one_cluster(cls, names, work, cls.options)
     except (Failure, KeyboardInterrupt) as failure:

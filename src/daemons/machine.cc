@@ -51,6 +51,9 @@ std::vector<proto::MappedFile> mapped_files(pid_t pid) {
     size_t blank = line.find(' ');
     if (blank == std::string::npos || line[blank + 3] != 'x') continue;
     std::string path = line.substr(slash);
+    if (path.ends_with(" (deleted)"))
+      throw std::runtime_error("the file " + path.substr(0, path.size() - 10) +
+                               ", which it has mapped, was replaced or deleted since");
     if (!seen.insert(path).second) continue;
     proto::MappedFile file;
     file.set_path(path);

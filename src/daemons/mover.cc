@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <spdlog/spdlog.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstring>
@@ -72,6 +73,9 @@ awaitable<proto::MoveReport> Mover::migrate(Rank::Ptr rank, std::string to) {
   } catch (const std::exception& error) {
     why = error.what();
   }
+  // What fails on the way to the other node names its address; people know it by its name.
+  std::string address = move->to.address() + ":" + std::to_string(move->to.port());
+  if (why.starts_with(address)) why = "node " + to + why.substr(address.size());
   if (why.empty()) {
     co_await commit(*move);
     co_await drain(*move);
@@ -89,6 +93,10 @@ awaitable<void> Mover::prepare(Move& move) {
   *prepare->mutable_start() = rank->spec;
   prepare->set_vip(rank->vip);
   prepare->set_generation(move.generation);
+  // The file may have been renamed since; the name of today is what the other node must run.
+  char program[4096];
+  ssize_t n = readlink(("/proc/" + std::to_string(rank->pid) + "/exe").c_str(), program, sizeof program);
+  if (n > 0) rank->program.assign(program, n);
   prepare->set_program(rank->program);
   for (auto& file : mapped_files(rank->pid)) *prepare->add_files() = file;
   prepare->set_memory(process_usage(rank->pid).resident);

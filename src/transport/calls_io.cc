@@ -81,12 +81,27 @@ long read_any(int fd, long nr, long a2, long a3, long flags, const iovec* parts,
   }
 }
 
-// Waits until the writing side is there. 0: go on.
-long write_step(int fd, int flags) {
+// Into the buffer of a socket whose new connection is not there yet; 0: it is full.
+long keep(VSocket* vs, const iovec* parts, int count) {
+  size_t done = 0;
+  for (int i = 0; i < count && vs->out.size() < kMaxOut; ++i) {
+    size_t room = kMaxOut - vs->out.size();
+    size_t n = parts[i].iov_len < room ? parts[i].iov_len : room;
+    char* at = vs->out.reserve(n);
+    if (!at) break;
+    memcpy(at, parts[i].iov_base, n);
+    vs->out.added(n);
+    done += n;
+  }
+  return static_cast<long>(done);
+}
+
+// Takes what the buffer takes, or waits until the writing side is there. kRedo: look again.
+long write_step(int fd, int flags, const iovec* parts, int count) {
   {
     Section section;
     rt.events = 0;
-    if (!(kind_of(fd) & kWriteSlow)) return 0;
+    if (!(kind_of(fd) & kWriteSlow)) return kRedo;
     VSocket* vs = vsocket_of[fd];
     if (vs->state == ConnState::kConnecting) return -EAGAIN;
     if (vs->state != ConnState::kAwaiting) return -ENOTCONN;
@@ -94,11 +109,13 @@ long write_step(int fd, int flags) {
       if (!(flags & MSG_NOSIGNAL)) raw::sys(SYS_tgkill, raw::getpid(), raw::gettid(), SIGPIPE);
       return -EPIPE;
     }
+    if (long n = keep(vs, parts, count); n > 0 || total(parts, count) == 0) return n;
   }
-  return wait_or_again(fd, flags);
+  long r = wait_or_again(fd, flags);
+  return r == 0 ? kRedo : r;
 }
 
-long write_once(int fd, long nr, long a2, long a3, long flags) {
+long write_once(int fd, long nr, long a2, long a3, long flags, const iovec* parts, int count) {
   for (;;) {
     long r = guarded(fd, nr, a2, a3, flags, kWriteSlow);
     if (r == -EINTR && rt.events) {
@@ -106,15 +123,16 @@ long write_once(int fd, long nr, long a2, long a3, long flags) {
       continue;
     }
     if (r != kRedo) return r;
-    r = write_step(fd, static_cast<int>(flags));
-    if (r != 0) return r;
+    r = write_step(fd, static_cast<int>(flags), parts, count);
+    if (r != kRedo) return r;
   }
 }
 
 // A blocking write takes everything; if our signal cut it short the rest follows, over the new connection if need be.
 long write_rest(int fd, const char* data, size_t length, size_t done, int flags) {
   while (done < length && !(flags & MSG_DONTWAIT) && !nonblocking(fd)) {
-    long r = write_once(fd, SYS_sendto, reinterpret_cast<long>(data + done), static_cast<long>(length - done), flags);
+    iovec part{const_cast<char*>(data + done), length - done};
+    long r = write_once(fd, SYS_sendto, reinterpret_cast<long>(part.iov_base), static_cast<long>(part.iov_len), flags, &part, 1);
     if (r <= 0) break;
     done += r;
   }
@@ -154,21 +172,23 @@ long do_recv(int fd, void* buffer, size_t count, int flags, sockaddr* address, s
 
 long do_write(int fd, const void* buffer, size_t count) {
   if (!kind_of(fd)) return raw::write(fd, buffer, count);
-  long r = write_once(fd, SYS_write, reinterpret_cast<long>(buffer), static_cast<long>(count), 0);
+  iovec part{const_cast<void*>(buffer), count};
+  long r = write_once(fd, SYS_write, reinterpret_cast<long>(buffer), static_cast<long>(count), 0, &part, 1);
   if (r < 0 || static_cast<size_t>(r) == count) return r;
   return write_rest(fd, static_cast<const char*>(buffer), count, r, 0);
 }
 
 long do_send(int fd, const void* buffer, size_t count, int flags, const sockaddr* address, socklen_t length) {
   if (!kind_of(fd)) return raw::sys(SYS_sendto, fd, buffer, count, flags, address, length);
-  long r = write_once(fd, SYS_sendto, reinterpret_cast<long>(buffer), static_cast<long>(count), flags);
+  iovec part{const_cast<void*>(buffer), count};
+  long r = write_once(fd, SYS_sendto, reinterpret_cast<long>(buffer), static_cast<long>(count), flags, &part, 1);
   if (r < 0 || static_cast<size_t>(r) == count) return r;
   return write_rest(fd, static_cast<const char*>(buffer), count, r, flags);
 }
 
 long do_writev(int fd, const iovec* parts, int count) {
   if (!kind_of(fd)) return raw::sys(SYS_writev, fd, parts, count);
-  long r = write_once(fd, SYS_writev, reinterpret_cast<long>(parts), count, 0);
+  long r = write_once(fd, SYS_writev, reinterpret_cast<long>(parts), count, 0, parts, count);
   if (r < 0 || nonblocking(fd)) return r;
   size_t skip = r, done = r;
   for (int i = 0; i < count; ++i) {

@@ -32,6 +32,8 @@ short own_events(const VSocket* vs, short wanted, short* ask) {
     case ConnState::kDraining:
     case ConnState::kBuffered:
       if (vs->in.size() || vs->reset) ready = wanted & (POLLIN | POLLRDNORM);
+      if (vs->state == ConnState::kAwaiting && !vs->write_shut && vs->out.size() < kMaxOut)
+        ready |= wanted & (POLLOUT | POLLWRNORM);
       if (vs->state != ConnState::kAwaiting) *ask = wanted & ~(POLLIN | POLLRDNORM);
       return ready;
     default: return 0;

@@ -15,6 +15,7 @@ constexpr size_t kChunk = 64 * 1024;
 void end_of_old(VSocket* vs, bool reset) {
   if (vs->old_fd >= 0) raw::close(vs->old_fd);
   vs->old_fd = -1;
+  vs->from_mirror = false;  // this one; other sockets' bytes may still come from there
   vs->old_ended = true;
   vs->reset |= reset;
   refresh(vs);

@@ -5,7 +5,8 @@
 
 namespace msocket::transport {
 
-/// Bytes of a stream that were taken off an old connection before the program asked for them. Memory comes straight from
+/// Bytes of a stream that were taken off an old connection before the program asked for them, or that the program wrote before
+/// there was a new one. Memory comes straight from
 /// the kernel and moves with the process. Async-signal-safe; not thread-safe. Zero-initialised = empty.
 class InBuffer {
  public:

@@ -22,9 +22,11 @@ struct Option {
   unsigned char lock_bit;  ///< set only if the program has fixed this buffer's size (SO_BUF_LOCK): else it tunes itself
   bool halved;             ///< the kernel reports twice what was set
 };
+// SO_REUSEADDR is not among them: it says nothing about a connection's data, and the sockets that a daemon has accepted must
+// keep theirs, or its port is blocked for a minute after it ends.
 constexpr Option kOptions[] = {
     {IPPROTO_TCP, TCP_NODELAY, 0, false},     {SOL_SOCKET, SO_KEEPALIVE, 0, false},
-    {SOL_SOCKET, SO_REUSEADDR, 0, false},     {SOL_SOCKET, SO_SNDBUF, 1, true},
+    {SOL_SOCKET, SO_SNDBUF, 1, true},
     {SOL_SOCKET, SO_RCVBUF, 2, true},         {SOL_SOCKET, SO_LINGER, 0, false},
     {SOL_SOCKET, SO_OOBINLINE, 0, false},     {SOL_SOCKET, SO_RCVTIMEO, 0, false},
     {SOL_SOCKET, SO_SNDTIMEO, 0, false},      {SOL_SOCKET, SO_PRIORITY, 0, false},

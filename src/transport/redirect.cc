@@ -105,6 +105,10 @@ void on_install(const wire::ControlRecord& record, int fd) {
       }
       put_under_numbers(vs, fd);
       fd = -1;
+      if (vs->out.size()) {
+        raw::write_all(vs->fd, vs->out.data(), vs->out.size());
+        vs->out.clear();
+      }
       if (vs->write_shut) raw::shutdown(vs->fd, SHUT_WR);
       vs->peer_gen = record.peer_gen;
       set_state(vs, ConnState::kDraining);

@@ -54,6 +54,7 @@ VSocket* allocate_vsocket() {
 void free_vsocket(VSocket* vs) {
   for_each_number(vs, [](int fd) { detach(fd); });
   vs->in.clear();
+  vs->out.clear();
   set_state(vs, ConnState::kFree);
   vs->conn = {};
   vs->next_free = free_list;

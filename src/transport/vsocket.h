@@ -17,6 +17,11 @@ inline constexpr int kMaxVSockets = 16384;
 /// Descriptors of the library's own live from here upwards, out of the program's way.
 inline constexpr int kHighFd = 600;
 
+/// While a socket awaits its new connection, it takes this much of what the program writes, as the kernel's own send buffer
+/// would: a program that has just been able to read may count on a small write (MPICH's closing handshake does). So little
+/// that a fresh connection always takes it, whatever the peer's program does.
+inline constexpr unsigned kMaxOut = 16 * 1024;
+
 /// Bits of kind[fd]; 0: a plain descriptor, whose calls go straight to the kernel.
 inline constexpr uint8_t kVirtual = 1;
 inline constexpr uint8_t kReadSlow = 2;   ///< reading needs more than the system call
@@ -54,6 +59,7 @@ struct VSocket {
   ConnId conn;
   Generation peer_gen;
   InBuffer in;
+  InBuffer out;       ///< kAwaiting: written by the program, not yet by us; at most kMaxOut
   SavedOptions* saved;
   VSocket* next_free;
 };

@@ -34,7 +34,8 @@ class Mapping {
  public:
   explicit Mapping(size_t pages, int fd = -1)
       : size_(pages * kPage),
-        at_(static_cast<char*>(mmap(nullptr, size_, PROT_READ | PROT_WRITE, MAP_PRIVATE | (fd < 0 ? MAP_ANONYMOUS : 0), fd, 0))) {
+        at_(static_cast<char*>(mmap(nullptr, size_, PROT_READ | PROT_WRITE,
+                                    MAP_PRIVATE | (fd < 0 ? MAP_ANONYMOUS : 0), fd, 0))) {
     madvise(at_, size_, MADV_NOHUGEPAGE);
   }
   ~Mapping() { munmap(at_, size_); }
@@ -75,8 +76,8 @@ std::set<size_t> scan(const Mapping& mapping, int most) {
   return pages;
 }
 
-/// Runs `work` in a child in which PAGEMAP_SCAN is unknown, as before Linux 6.7: the scanner must read the page map. True: no
-/// expectation failed there.
+/// Runs `work` in a child in which PAGEMAP_SCAN is unknown, as before Linux 6.7: the scanner must read the page map.
+/// True: no expectation failed there.
 bool without_the_ioctl(const std::function<void()>& work) {
   fflush(nullptr);
   pid_t child = fork();

@@ -100,6 +100,27 @@ TEST(AddressTable, ANewerGenerationWins) {
   EXPECT_EQ(table.find(vip)->generation(), 5u);
 }
 
+TEST(AddressTable, AFencedGenerationNeverComes) {
+  AddressTable table(kNetwork, kMask16);
+  uint32_t vip = table.allocate(wanted(3), kStart).vip();
+  EXPECT_FALSE(table.fence(vip, 1)) << "not registered yet";
+  EXPECT_FALSE(table.put(at(vip, 1, "b", 3), kStart));
+  EXPECT_TRUE(table.put(at(vip, 0, "a", 3), kStart)) << "the one that stays renews its own";
+  EXPECT_FALSE(table.put(at(vip, 1, "b", 3), kStart)) << "and the fence still stands";
+  EXPECT_EQ(table.find(vip)->node(), "a");
+  EXPECT_TRUE(table.put(at(vip, 2, "c", 3), kStart)) << "the next move has another generation";
+  EXPECT_EQ(table.find(vip)->node(), "c");
+}
+
+TEST(AddressTable, AFenceThatComesTooLateSaysSo) {
+  AddressTable table(kNetwork, kMask16);
+  uint32_t vip = table.allocate(wanted(3), kStart).vip();
+  table.put(at(vip, 1, "b", 3), kStart);
+  EXPECT_TRUE(table.fence(vip, 1));
+  EXPECT_TRUE(table.put(at(vip, 1, "b", 3), kStart)) << "what has come stays";
+  EXPECT_FALSE(table.fence(vip + 1, 1)) << "nobody there";
+}
+
 TEST(AddressTable, AnEmptyTableBelievesWhatTheDaemonsSay) {
   AddressTable restarted(kNetwork, kMask16);
   EXPECT_TRUE(restarted.put(at(kNetwork + 9, 4, "c", 2), kStart));

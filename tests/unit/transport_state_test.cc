@@ -72,7 +72,8 @@ TEST(ConnState, TheLogKeepsTheLatest) {
 
 TEST(ConnStateDeathTest, AnIllegalChangeEndsTheProcessAndSaysWhich) {
   ConnState state = kListening;
-  EXPECT_EXIT(change_state(state, kDraining, 3, {}), testing::ExitedWithCode(134), "impossible(.|\n)*listening(.|\n)*draining");
+  EXPECT_EXIT(change_state(state, kDraining, 3, {}), testing::ExitedWithCode(134),
+              "impossible(.|\n)*listening(.|\n)*draining");
 }
 
 TEST(InBuffer, GivesBackWhatWasPutIn) {
