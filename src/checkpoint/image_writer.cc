@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/uio.h>
 
 #include "src/checkpoint/boot.h"
@@ -38,7 +39,10 @@ bool is_deleted(const Map& map) {
 // Sends whole vectors; TCP takes them in parts.
 long write_vectors(int fd, iovec* parts, int count) {
   while (count) {
-    long n = raw::sys(SYS_writev, fd, parts, count);
+    msghdr message{};
+    message.msg_iov = parts;
+    message.msg_iovlen = count;
+    long n = raw::sys(SYS_sendmsg, fd, &message, MSG_NOSIGNAL);
     if (n == -EINTR || n == -EAGAIN) continue;
     if (n < 0) return n;
     while (count && static_cast<size_t>(n) >= parts->iov_len) {
@@ -111,8 +115,8 @@ long write_image(int fd, const wire::ImageHeader& header, const ImageRegion* reg
   PageRun runs[kMost];
   ImageRun heads[kMost];
   iovec parts[2 * kMost];
-  long r = raw::write_all(fd, &header, sizeof header);
-  if (r == 0) r = raw::write_all(fd, regions, header.regions * sizeof(ImageRegion));
+  long r = raw::send_all(fd, &header, sizeof header);
+  if (r == 0) r = raw::send_all(fd, regions, header.regions * sizeof(ImageRegion));
   *bytes = sizeof header + header.regions * sizeof(ImageRegion);
   PageScanner scanner;
   if (r == 0) r = scanner.open();
@@ -141,7 +145,7 @@ long write_image(int fd, const wire::ImageHeader& header, const ImageRegion* reg
   }
   scanner.close();
   ImageRun end{};
-  if (r == 0) r = raw::write_all(fd, &end, sizeof end);
+  if (r == 0) r = raw::send_all(fd, &end, sizeof end);
   return r;
 }
 

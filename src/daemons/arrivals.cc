@@ -50,6 +50,8 @@ awaitable<void> Arrivals::prepare(Link::Ptr source, proto::Prepare request) {
 
   auto arrival = std::make_shared<Arrival>();
   arrival->source = source;
+  auto before = committed_.find(request.vip());
+  if (before != committed_.end() && before->second.first != request.start().job()) committed_.erase(before);
   auto rank = std::make_shared<Rank>(node_.io.get_executor());
   arrival->rank = rank;
   rank->spec = request.start();
@@ -146,10 +148,19 @@ awaitable<void> Arrivals::commit(proto::Commit request) {
   if (why.empty() && rank->exited) why = "the new process is gone";
   if (!why.empty()) {
     discard(arrival);
+    proto::Envelope release;  // the master may have taken it all the same; the source registers its own again
+    release.mutable_release_address()->set_vip(rank->vip);
+    release.mutable_release_address()->set_generation(rank->generation);
+    auto told = std::make_shared<proto::Envelope>(std::move(release));
+    spawn(node_.io.get_executor(), [this, told, vip = rank->vip]() -> awaitable<void> {
+      co_await node_.directory.ask_master(vip, std::move(*told));
+    });
     throw std::runtime_error("node " + node_.name() + ": " + why);
   }
+  committed_[rank->vip] = {rank->spec.job(), rank->generation};
   rank->state = RankState::kRunning;
   rank->settling = true;
+  rank->awaits_home = true;
   wire::ControlRecord resume;
   resume.type = wire::Control::kResume;
   rank->channel->send(resume);
@@ -178,10 +189,8 @@ awaitable<void> Arrivals::ask(proto::AskMigration request, proto::AskMigration* 
   if (rank) co_await node_.wait_settled_place(rank, kFillLimit);  // its registration may be under way
   rank = node_.find(request.vip());
   reply->set_known(rank != nullptr);
-  bool here = rank && rank->state != RankState::kArriving && rank->generation >= request.generation();
-  auto left = node_.departed.find(request.vip());
-  bool was_here = left != node_.departed.end() && left->second.generation > request.generation();
-  reply->set_committed(here || was_here);
+  auto committed = committed_.find(request.vip());
+  reply->set_committed(committed != committed_.end() && committed->second.second >= request.generation());
 }
 
 void Arrivals::link_closed(const Link::Ptr& link) {

@@ -43,6 +43,8 @@ class Arrivals {
 
   Node& node_;
   std::map<uint32_t, ArrivalPtr> arrivals_;
+  /// The last commit of each address here (job, generation), for a source that has to ask.
+  std::map<uint32_t, std::pair<std::string, Generation>> committed_;
 };
 
 }  // namespace msocket::daemons

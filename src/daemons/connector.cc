@@ -22,6 +22,7 @@ constexpr Millis kRedirectLimit(120000);
 constexpr Millis kOpenLimit(5000);
 constexpr Millis kInstallLimit(60000);
 constexpr Millis kMoveLimit(120000);
+constexpr Millis kOpenPatience(1000);  // with a rank that stands still: then the opener asks again
 constexpr Millis kRetry(5);         // after "moved": the news is on its way
 constexpr Millis kRetryError(100);  // after an error
 // A node that does not answer this often is taken to be gone, and its ranks with it.
@@ -68,7 +69,12 @@ ScopedFd take(tcp::socket& socket) {
 
 void Connector::connect(const Rank::Ptr& rank, const wire::ControlRecord& request) {
   spawn(node_.io.get_executor(),
-        [this, rank, request]() -> awaitable<void> { co_await run_connect(rank, request); });
+        [this, rank, request]() -> awaitable<void> {
+          ++rank->connecting;
+          co_await run_connect(rank, request);
+          --rank->connecting;
+          rank->changed.notify();
+        });
 }
 
 awaitable<void> Connector::run_connect(Rank::Ptr rank, wire::ControlRecord request) {
@@ -120,8 +126,13 @@ awaitable<void> Connector::run_connect(Rank::Ptr rank, wire::ControlRecord reque
 awaitable<void> Connector::accept(tcp::socket socket, wire::Caller caller) {
   const wire::ConnHeader& header = *caller.data;
   Rank::Ptr rank = node_.find(header.to.ip);
-  if (rank) co_await node_.wait_settled_place(rank, kMoveLimit);
+  bool open = header.preamble.purpose == wire::Purpose::kOpen;
+  if (rank) co_await node_.wait_settled_place(rank, open ? kOpenPatience : kMoveLimit);
   rank = node_.find(header.to.ip);
+  if (open && rank && rank->state != RankState::kRunning && rank->state != RankState::kGone) {
+    say(socket, caller, node_.config.key, wire::Verdict::kNotYet, 0);
+    co_return;
+  }
   if (!rank || rank->state != RankState::kRunning) {
     auto left = node_.departed.find(header.to.ip);
     bool moved = left != node_.departed.end() || rank;

@@ -128,6 +128,7 @@ awaitable<void> Mover::prepare(Move& move) {
   spec.program = own_folder() + "/msmirror";
   spec.argv = {"msmirror", "--mailbox-fd", "3", "--stream-fd", "4"};
   spec.cwd = "/";
+  spec.all_descriptors = true;  // one for each of the rank's connections
   spec.fds = {{2, 2}, {theirs.get(), 3}, {streams[1].get(), 4}};
   move.mirror = spawn_process(spec);
   node_.watch(move.mirror, [weak = move.weak_from_this()](int) {
@@ -142,8 +143,9 @@ awaitable<void> Mover::freeze(Move& move) {
   const Rank::Ptr& rank = move.rank;
   fault_point("freeze");
   // Redirections that are under way end first; none begins once the rank is marked (no turn of the loop in between).
-  bool still = co_await wait_until(rank->changed, kSettleLimit,
-                                   [&] { return (!rank->settling && rank->installing == 0) || rank->exited; });
+  bool still = co_await wait_until(rank->changed, kSettleLimit, [&] {
+    return (!rank->settling && rank->installing == 0 && rank->connecting == 0) || rank->exited;
+  });
   if (rank->exited) throw std::runtime_error("it has ended");
   if (!still) throw std::runtime_error("its last move has not settled yet");
   rank->state = RankState::kMoving;
@@ -153,7 +155,6 @@ awaitable<void> Mover::freeze(Move& move) {
   move.freeze_at = Clock::now();
   move.frozen_asked = true;
   if (!rank->channel->send(record, {move.image.get(), move.mailbox.get()})) throw std::runtime_error("it has ended");
-  move.image.reset();
   co_await wait_until(rank->changed, kFreezeLimit, [&] { return rank->frozen || rank->exited; });
   if (rank->exited) throw std::runtime_error("it has ended");
   if (!rank->frozen) throw std::runtime_error("it does not come to a stop (a connect() that goes on?)");
@@ -170,6 +171,7 @@ awaitable<void> Mover::hand_over(Move& move) {
   proto::Envelope reply = co_await move.link->call(std::move(request), kHandoverLimit);
   move.report.set_bytes(reply.handover().bytes());
   if (move.rank->exited) throw std::runtime_error("it has ended");
+  if (move.mirror_exited) throw std::runtime_error("its mirror has died");
 }
 
 awaitable<bool> Mover::ask_committed(Move& move) {
@@ -192,7 +194,6 @@ awaitable<bool> Mover::ask_committed(Move& move) {
         request.mutable_fence()->set_vip(move.rank->vip);
         request.mutable_fence()->set_generation(move.generation);
         proto::Envelope reply = co_await node_.directory.ask_master(move.rank->vip, std::move(request));
-        move.rank->next_generation = move.generation + 1;
         co_return reply.fence().committed();
       } catch (const std::exception&) {
       }
@@ -206,6 +207,7 @@ awaitable<bool> Mover::ask_committed(Move& move) {
 awaitable<void> Mover::commit(Move& move) {
   const Rank::Ptr& rank = move.rank;
   std::string lost, why;
+  rank->next_generation = move.generation + 1;  // whatever becomes of this one, it is not tried twice
   try {
     proto::Envelope request;
     request.mutable_commit()->set_vip(rank->vip);
@@ -277,6 +279,8 @@ awaitable<void> Mover::drain(Move& move) {
 awaitable<void> Mover::call_off(Move& move, std::string why) {
   const Rank::Ptr& rank = move.rank;
   spdlog::warn("rank {} stays: {}", rank->name(), why);
+  // A process that is writing into a stream that nobody reads any more must come to hear the verdict.
+  if (move.image) shutdown(move.image.get(), SHUT_RDWR);
   move.image.reset();
   if (move.frozen_asked) {
     wire::ControlRecord verdict;

@@ -229,15 +229,11 @@ void Node::ended(const Rank::Ptr& rank) {
   rank->state = RankState::kGone;
   spdlog::info("rank {} has ended, status {:#x}", rank->name(), wait_status);
   rank->streams->finish();
-  proto::Envelope notice;
-  notice.mutable_rank_exited()->set_job(rank->spec.job());
-  notice.mutable_rank_exited()->set_rank(rank->spec.rank());
-  notice.mutable_rank_exited()->set_wait_status(wait_status);
-  notice.mutable_rank_exited()->set_generation(rank->generation);
-  rank->notify_home(std::move(notice));
+  rank->tell_exit();
   spawn(io.get_executor(), [this, rank]() -> awaitable<void> {
-    // Its last output may still wait for room in the home's window.
-    co_await wait_until(rank->changed, Millis(10000), [&] { return rank->streams->drained() || !rank->home; });
+    // Its last output may still wait for room in the home's window (`mpiexec ... | less`), or for the home to find it here.
+    auto told = [&] { return rank->home ? rank->streams->drained() : !rank->awaits_home; };
+    while (!told()) co_await wait_until(rank->changed, Millis(60000), told);
     proto::Envelope request;
     request.mutable_release_address()->set_vip(rank->vip);
     request.mutable_release_address()->set_generation(rank->generation);

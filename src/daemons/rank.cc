@@ -44,4 +44,13 @@ void Rank::notify_home(proto::Envelope notice) const {
   if (home && home->open()) home->notify(std::move(notice));
 }
 
+void Rank::tell_exit() const {
+  proto::Envelope notice;
+  notice.mutable_rank_exited()->set_job(spec.job());
+  notice.mutable_rank_exited()->set_rank(spec.rank());
+  notice.mutable_rank_exited()->set_wait_status(wait_status);
+  notice.mutable_rank_exited()->set_generation(generation);
+  notify_home(std::move(notice));
+}
+
 }  // namespace msocket::daemons

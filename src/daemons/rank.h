@@ -35,6 +35,7 @@ struct Rank : std::enable_shared_from_this<Rank> {
   Generation next_generation = 0;  ///< of the next move; one that was fenced off is not used again
   RankState state = RankState::kRunning;
   bool busy = false;          ///< somebody is moving it away
+  bool awaits_home = false;   ///< it has moved here and its home has not asked for it yet
   bool settling = false;      ///< it has moved here and some connections are still on their way
   pid_t pid = -1;
   pid_t said_pid = -1;        ///< pid of the process that said hello; -1: none has
@@ -45,6 +46,7 @@ struct Rank : std::enable_shared_from_this<Rank> {
   std::shared_ptr<RankStreams> streams;
   std::map<uint16_t, ScopedFd> listeners;  ///< virtual port -> our end of the listener channel
   Link::Ptr home;
+  int connecting = 0;         ///< connect() calls of its program that are under way
   int installing = 0;         ///< redirections under way that this process must not be frozen in
   std::map<ConnId, wire::ControlRecord> installed;  ///< answers to kInstall
   std::unique_ptr<wire::ControlRecord> frozen, restored;  ///< as they arrive during a move
@@ -59,6 +61,8 @@ struct Rank : std::enable_shared_from_this<Rank> {
   std::string why_not() const;
   proto::RankInfo info() const;
   void notify_home(proto::Envelope notice) const;
+  /// RankExited to the home.
+  void tell_exit() const;
 };
 
 const char* name(RankState state);

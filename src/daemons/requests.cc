@@ -101,10 +101,12 @@ awaitable<void> Node::start_rank(Link::Ptr home, proto::StartRank request, proto
 
 void Node::attach(const Link::Ptr& home, const proto::Attach& request) {
   Rank::Ptr rank = find(request.job(), request.rank());
-  if (!rank || !rank->here())
+  if (!rank || !(rank->here() || rank->awaits_home))
     throw std::runtime_error("no rank " + request.job() + ":" + std::to_string(request.rank()) + " on node " + name());
   rank->home = home;
+  rank->awaits_home = false;
   rank->streams->home_changed();
+  if (rank->exited && rank->state == RankState::kGone) rank->tell_exit();  // it came here and ended at once
   rank->changed.notify();
 }
 
@@ -145,8 +147,10 @@ void Node::on_link_closed(Link::Ptr link) {
 }
 
 awaitable<void> Node::wait_for_home(Rank::Ptr rank) {
-  bool came = co_await wait_until(rank->changed, kHomeReturns, [&] { return rank->home || !rank->here(); });
-  if (came || !rank->here()) co_return;
+  bool came = co_await wait_until(rank->changed, kHomeReturns, [&] { return !rank->awaits_home; });
+  if (came) co_return;
+  rank->awaits_home = false;
+  rank->changed.notify();
   spdlog::warn("rank {}: nobody has asked for it since it came here; it ends", rank->name());
   kill(rank, SIGKILL);
 }

@@ -79,7 +79,7 @@ bool runnable(const std::string& path) {
   syscall(SYS_close_range, moved_report + 1, ~0u, 0);
   if (!spec.cwd.empty() && chdir(spec.cwd.c_str()) != 0) fail(moved_report, spec.cwd.c_str());
   umask(spec.umask);
-  if (limit_before.rlim_cur > static_cast<rlim_t>(base)) setrlimit(RLIMIT_NOFILE, &limit_before);
+  if (!spec.all_descriptors && limit_before.rlim_cur > static_cast<rlim_t>(base)) setrlimit(RLIMIT_NOFILE, &limit_before);
   if (CPU_COUNT(&spec.cpus) > 0) sched_setaffinity(0, sizeof spec.cpus, &spec.cpus);
   execve(spec.program.c_str(), argv, env);
   fail(moved_report, "exec");

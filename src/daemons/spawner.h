@@ -17,6 +17,7 @@ struct SpawnSpec {
   std::string cwd;                   ///< empty: the daemon's
   unsigned umask = 022;
   cpu_set_t cpus{};                  ///< empty: not bound
+  bool all_descriptors = false;      ///< keeps the daemon's raised limit
   bool fixed_addresses = false;      ///< personality(ADDR_NO_RANDOMIZE), which moving needs
   std::vector<std::pair<int, int>> fds;  ///< (ours, the child's number); everything else is closed
 };

@@ -70,11 +70,9 @@ long read_step(int fd, const iovec* parts, int count, int flags) {
 
 long read_any(int fd, long nr, long a2, long a3, long flags, const iovec* parts, int count) {
   for (;;) {
+    rt.events = 0;  // what was before is no reason to swallow a signal of the program's
     long r = guarded(fd, nr, a2, a3, flags, kReadSlow);
-    if (r == -EINTR && rt.events) {
-      rt.events = 0;  // it was ours, not the program's
-      continue;
-    }
+    if (r == -EINTR && rt.events) continue;  // it was ours, not the program's
     if (r != kRedo) return r;
     r = read_step(fd, parts, count, static_cast<int>(flags));
     if (r != kRedo) return r;
@@ -117,11 +115,9 @@ long write_step(int fd, int flags, const iovec* parts, int count) {
 
 long write_once(int fd, long nr, long a2, long a3, long flags, const iovec* parts, int count) {
   for (;;) {
+    rt.events = 0;
     long r = guarded(fd, nr, a2, a3, flags, kWriteSlow);
-    if (r == -EINTR && rt.events) {
-      rt.events = 0;
-      continue;
-    }
+    if (r == -EINTR && rt.events) continue;
     if (r != kRedo) return r;
     r = write_step(fd, static_cast<int>(flags), parts, count);
     if (r != kRedo) return r;

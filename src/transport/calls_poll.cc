@@ -95,11 +95,9 @@ long do_poll(pollfd* fds, nfds_t count, int timeout_ms) {
       int64_t rest = deadline - now_ms();
       left = rest < 0 ? 0 : static_cast<int>(rest);
     }
+    rt.events = 0;  // what was before is no reason to swallow a signal of the program's
     long r = ms_stub(reinterpret_cast<long>(fds), static_cast<long>(count), left, 0, 0, 0, SYS_poll, &any_slow, 0xff);
-    if (r == -EINTR && rt.events) {
-      rt.events = 0;
-      continue;
-    }
+    if (r == -EINTR && rt.events) continue;
     if (r != kRedo) return r;
     r = poll_slow(fds, count, left);
     if (r != kRedo) return r;

@@ -91,7 +91,7 @@ void drain_all() {
 void tell_mirror_half_close(const ConnId& conn) {
   if (rt.mirror_fd < 0) return;
   wire::MirrorFrame frame{.type = wire::Mirror::kHalfClose, .conn = conn};
-  raw::write_all(rt.mirror_fd, &frame, sizeof frame);
+  raw::send_all(rt.mirror_fd, &frame, sizeof frame);
 }
 
 bool settled() {

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <sys/socket.h>
 
 namespace msocket::raw {
 
@@ -14,10 +15,12 @@ void wait_for(int fd, short events) {
 }
 }  // namespace
 
-long write_all(int fd, const void* data, size_t length) {
+namespace {
+template <class Put>
+long put_all(int fd, const void* data, size_t length, Put put) {
   auto* p = static_cast<const char*>(data);
   while (length) {
-    long n = write(fd, p, length);
+    long n = put(fd, p, length);
     if (n == -EINTR) continue;
     if (n == -EAGAIN) {
       wait_for(fd, POLLOUT);
@@ -28,6 +31,16 @@ long write_all(int fd, const void* data, size_t length) {
     length -= n;
   }
   return 0;
+}
+}  // namespace
+
+long write_all(int fd, const void* data, size_t length) {
+  return put_all(fd, data, length, [](int to, const char* p, size_t n) { return write(to, p, n); });
+}
+
+long send_all(int fd, const void* data, size_t length) {
+  return put_all(fd, data, length,
+                 [](int to, const char* p, size_t n) { return sys(SYS_sendto, to, p, n, MSG_NOSIGNAL, 0, 0); });
 }
 
 long read_all(int fd, void* data, size_t length) {

@@ -56,6 +56,8 @@ inline bool failed(const void* p) { return reinterpret_cast<uintptr_t>(p) > stat
 
 /// Writes all of it, whatever the descriptor's mode; 0 or -errno.
 long write_all(int fd, const void* data, size_t length);
+/// The same on a socket, without SIGPIPE when the other end has gone (-EPIPE then).
+long send_all(int fd, const void* data, size_t length);
 /// Reads exactly `length` bytes; 0, -errno, or -EPIPE at end of stream.
 long read_all(int fd, void* data, size_t length);
 /// A note to standard error for what must not pass unnoticed: "msocket: <text>\n". Async-signal-safe.

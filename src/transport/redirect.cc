@@ -98,7 +98,7 @@ void on_install(const wire::ControlRecord& record, int fd) {
       reply.error = EINVAL;
     } else {
       if (gone) fd = dead_socket();
-      if (record.flags & wire::kFlagAnswer) raw::write_all(fd, record.text, wire::kAnswerLength);
+      if (record.flags & wire::kFlagAnswer) raw::send_all(fd, record.text, wire::kAnswerLength);
       if (peer_moved) {
         vs->old_fd = static_cast<int>(raw::fcntl(vs->fd, F_DUPFD_CLOEXEC, kHighFd));
         vs->old_ended = false;
@@ -106,7 +106,7 @@ void on_install(const wire::ControlRecord& record, int fd) {
       put_under_numbers(vs, fd);
       fd = -1;
       if (vs->out.size()) {
-        raw::write_all(vs->fd, vs->out.data(), vs->out.size());
+        raw::send_all(vs->fd, vs->out.data(), vs->out.size());
         vs->out.clear();
       }
       if (vs->write_shut) raw::shutdown(vs->fd, SHUT_WR);
@@ -165,6 +165,7 @@ void prepare_freeze() {
     void* at = raw::mmap(nullptr, sizeof(SavedOptions), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS);
     vs->saved = raw::failed(at) ? nullptr : static_cast<SavedOptions*>(at);
     if (vs->saved) save_options(vs->option_fd >= 0 ? vs->option_fd : vs->fd, vs->saved);
+    if (vs->saved) vs->saved->close_on_exec = raw::fcntl(vs->fd, F_GETFD) & FD_CLOEXEC;
     if (vs->saved && vs->option_fd >= 0) vs->saved->file_flags = raw::fcntl(vs->fd, F_GETFL) & O_NONBLOCK;
   });
 }
@@ -219,6 +220,7 @@ int restore_sockets(const wire::ControlRecord& start, int mirror_fd) {
     }
     for_each_number(vs, [&](int number) {
       if (number != first) raw::dup3(first, number, 0);
+      if (vs->saved && vs->saved->close_on_exec) raw::fcntl(number, F_SETFD, FD_CLOEXEC);
     });
     if (vs->saved) {
       apply_options(*vs->saved, vs->option_fd >= 0 ? vs->option_fd : first);

@@ -32,6 +32,7 @@ inline constexpr uint8_t kSlow = kReadSlow | kWriteSlow;
 struct SavedOptions {
   uint16_t count = 0;
   uint16_t file_flags = 0;  ///< O_NONBLOCK
+  uint16_t close_on_exec = 0;
   struct One {
     uint8_t index;
     uint8_t length;
