@@ -17,7 +17,7 @@ enum class ConnState : uint8_t {
   kConnecting,   ///< connect() has asked the daemon; the caller sees EINPROGRESS, or waits
   kFailed,       ///< connect() came to nothing; SO_ERROR tells
   kEstablished,  ///< under the number is the connection itself: the fast path
-  kAwaiting,     ///< this process has just moved: reads come from the mirror, writes wait for the new connection
+  kAwaiting,     ///< this process has just moved: reads come from the mirror; a little is taken of what is written, then writes wait
   kDraining,     ///< the new connection is under the number; reads come from the old one until its end
   kBuffered,     ///< the old one is gone; what it left is read from memory first
   kCount,
