@@ -143,7 +143,6 @@ awaitable<void> Connector::accept(tcp::socket socket, wire::Caller caller) {
     say(socket, caller, node_.config.key, wire::Verdict::kRefused, 0);
     co_return;
   }
-  Place from{{}, {}, 0, 0};
   node_.directory.forget(header.from.ip);
   if (header.preamble.purpose == wire::Purpose::kOpen) co_await accept_open(std::move(socket), caller, rank);
   else co_await accept_redirect(std::move(socket), caller, rank);
@@ -357,8 +356,6 @@ awaitable<void> Connector::serve_redirect(proto::Redirect request, proto::Redire
   rank = node_.find(request.connector_ip());
   reply->set_result(proto::Redirect::kMoved);
   if (!rank || rank->state != RankState::kRunning || rank->spec.job() != request.job()) {
-    bool left = node_.departed.count(request.connector_ip()) || rank;
-    if (!left) reply->set_result(proto::Redirect::kMoved);
     co_return;
   }
   Place place{request.acceptor_node(), request.acceptor_address(), static_cast<uint16_t>(request.acceptor_node_port()),

@@ -21,7 +21,6 @@
 namespace msocket::daemons {
 
 namespace {
-constexpr Millis kHomeLimit(30000);
 constexpr Millis kSampleEvery(1000);
 
 bool replaced(const std::string& entry) {

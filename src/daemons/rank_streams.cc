@@ -130,6 +130,15 @@ void RankStreams::read_available(int stream) {
   }
 }
 
+// All that the rank has written, past the window too: a full pipe is 64 KiB at most.
+void RankStreams::empty_pipe(int stream) {
+  auto& descriptor = stream == kOut ? out_ : stream == kErr ? err_ : pmi_end_;
+  char buffer[32768];
+  ssize_t n;
+  while (descriptor.is_open() && (n = ::read(descriptor.native_handle(), buffer, sizeof buffer)) > 0)
+    outgoing_[stream].append({buffer, static_cast<size_t>(n)});
+}
+
 void RankStreams::flush(int stream) {
   if (!send_) return;
   while (auto chunk = outgoing_[stream].next()) {
@@ -215,12 +224,7 @@ std::vector<proto::StreamState> RankStreams::snapshot() {
   std::vector<proto::StreamState> states;
   for (int stream : {kOut, kErr, kPmiOut}) {
     if (stream == kPmiOut && !pmi_) continue;
-    // Past the window too: a full pipe is 64 KiB at most.
-    auto& descriptor = stream == kOut ? out_ : stream == kErr ? err_ : pmi_end_;
-    char buffer[32768];
-    ssize_t n;
-    while (descriptor.is_open() && (n = ::read(descriptor.native_handle(), buffer, sizeof buffer)) > 0)
-      outgoing_[stream].append({buffer, static_cast<size_t>(n)});
+    empty_pipe(stream);
     proto::StreamState state;
     state.set_stream(stream);
     state.set_offset(outgoing_[stream].acked());
@@ -260,11 +264,7 @@ void RankStreams::finish() {
   finished_ = true;
   for (int stream : {kOut, kErr, kPmiOut}) {
     if (stream == kPmiOut && !pmi_) continue;
-    auto& descriptor = stream == kOut ? out_ : stream == kErr ? err_ : pmi_end_;
-    char buffer[32768];
-    ssize_t n;
-    while (descriptor.is_open() && (n = ::read(descriptor.native_handle(), buffer, sizeof buffer)) > 0)
-      outgoing_[stream].append({buffer, static_cast<size_t>(n)});
+    empty_pipe(stream);
     outgoing_[stream].finish();
     flush(stream);
   }

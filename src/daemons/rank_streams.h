@@ -50,6 +50,7 @@ class RankStreams : public std::enable_shared_from_this<RankStreams> {
   awaitable<void> read_loop(int stream);
   awaitable<void> write_loop(int stream);
   void read_available(int stream);
+  void empty_pipe(int stream);
   void flush(int stream);
   void acknowledge(int stream);
 
