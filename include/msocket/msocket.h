@@ -18,9 +18,15 @@
 #define MSOCKET_MSOCKET_H
 
 #include <poll.h>
+#include <signal.h>
+#include <sys/epoll.h>
+#include <sys/select.h>
 #include <sys/socket.h>
 #include <sys/types.h>
 #include <sys/uio.h>
+#include <time.h>
+
+struct mmsghdr; /* with _GNU_SOURCE in <sys/socket.h> */
 
 #ifdef __cplusplus
 extern "C" {
@@ -40,10 +46,19 @@ ssize_t ms_write(int fd, const void* buffer, size_t count);
 ssize_t ms_writev(int fd, const struct iovec* parts, int count);
 ssize_t ms_send(int fd, const void* buffer, size_t count, int flags);
 ssize_t ms_sendto(int fd, const void* buffer, size_t count, int flags, const struct sockaddr* address, socklen_t length);
+ssize_t ms_recvmsg(int fd, struct msghdr* message, int flags);
+ssize_t ms_sendmsg(int fd, const struct msghdr* message, int flags);
+int ms_recvmmsg(int fd, struct mmsghdr* messages, unsigned int count, int flags, struct timespec* timeout);
+int ms_sendmmsg(int fd, struct mmsghdr* messages, unsigned int count, int flags);
+ssize_t ms_sendfile(int out, int in, off_t* offset, size_t count);
+ssize_t ms_splice(int in, off_t* in_offset, int out, off_t* out_offset, size_t length, unsigned int flags);
 int ms_shutdown(int fd, int how);
 int ms_close(int fd);
+int ms_close_range(unsigned int first, unsigned int last, int flags);
+void ms_closefrom(int first);
 int ms_dup(int fd);
 int ms_dup2(int fd, int to);
+int ms_dup3(int fd, int to, int flags);
 int ms_fcntl(int fd, int command, ...);
 int ms_ioctl(int fd, unsigned long request, ...);
 int ms_setsockopt(int fd, int level, int name, const void* value, socklen_t length);
@@ -51,12 +66,27 @@ int ms_getsockopt(int fd, int level, int name, void* value, socklen_t* length);
 int ms_getsockname(int fd, struct sockaddr* address, socklen_t* length);
 int ms_getpeername(int fd, struct sockaddr* address, socklen_t* length);
 int ms_poll(struct pollfd* fds, nfds_t count, int timeout_ms);
+int ms_ppoll(struct pollfd* fds, nfds_t count, const struct timespec* timeout, const sigset_t* mask);
+int ms_select(int count, fd_set* read, fd_set* write, fd_set* except, struct timeval* timeout);
+int ms_pselect(int count, fd_set* read, fd_set* write, fd_set* except, const struct timespec* timeout, const sigset_t* mask);
+int ms_epoll_create(int size);
+int ms_epoll_create1(int flags);
+int ms_epoll_ctl(int epoll, int operation, int fd, struct epoll_event* event);
+int ms_epoll_wait(int epoll, struct epoll_event* events, int most, int timeout_ms);
+int ms_epoll_pwait(int epoll, struct epoll_event* events, int most, int timeout_ms, const sigset_t* mask);
+int ms_epoll_pwait2(int epoll, struct epoll_event* events, int most, const struct timespec* timeout, const sigset_t* mask);
 
 /* The name of the node on which the process runs now, as the daemon calls it; the kernel's host name without a daemon. */
 int ms_gethostname(char* name, size_t length);
 
 /* The process's own virtual IPv4 address in network byte order, 0 when it has none. */
 unsigned int ms_virtual_address(void);
+/* 1 if the descriptor is a virtual socket. */
+int ms_is_virtual(int fd);
+/* For a signal handler that interrupts calls of this library, before all else: `context` is the handler's third argument. A
+ * call that was about to enter the kernel looks again which socket is under its number. The preload face does this for every
+ * handler of the program. Async-signal-safe. */
+void ms_look_again(void* context);
 /* How often the process has moved. */
 unsigned int ms_generation(void);
 

@@ -214,6 +214,9 @@ bool save_resources(const int* own_fds, int own_count, Refusal* why) {
   saved.file_count = 0;
   each_number("/proc/self/fd", [&](int number) {
     if (why->empty() && !library_owned(number, own_fds, own_count)) save_file(number, why);
+    // In the new process the library's descriptors must not lie where the program's are.
+    if (number >= transport::rt.high_from && !(transport::kind_of(number) & transport::kOwn) && number < wire::kControlFd)
+      transport::rt.high_from = number + 1;
   });
   if (!why->empty()) return false;
   for (int sig = 1; sig <= kSignals; ++sig) raw::sys(SYS_rt_sigaction, sig, nullptr, &saved.actions[sig], 8);
@@ -238,7 +241,7 @@ bool restore_resources(Refusal* why) {
   // The daemon's streams first: park them high, then put each where the program has it.
   int stream[kProvided];
   for (int i = 0; i < kProvided; ++i) {
-    stream[i] = static_cast<int>(raw::fcntl(i, F_DUPFD_CLOEXEC, transport::kHighFd));
+    stream[i] = static_cast<int>(raw::fcntl(i, F_DUPFD_CLOEXEC, transport::rt.high_from));
     raw::close(i);
     note_stream(i, stream[i]);
   }

@@ -13,6 +13,7 @@
 #include "src/transport/raw.h"
 #include "src/transport/redirect.h"
 #include "src/transport/runtime.h"
+#include "src/transport/watches.h"
 
 namespace msocket::checkpoint {
 
@@ -81,6 +82,7 @@ bool wait_committed() {
 void arrive() {
   Boot* b = boot();
   rt.control_fd = b->control_fd;
+  b->mirror_fd = transport::move_high(b->mirror_fd);  // rt.high_from is the old process's: above the program's numbers
   Refusal why;
   bool good = restore_resources(&why);
   int connections = 0;
@@ -88,6 +90,8 @@ void arrive() {
     transport::install_handler();
     connections = transport::restore_sockets(b->start, b->mirror_fd);
     transport::arm(rt.control_fd);
+    good = transport::restore_epolls();
+    if (!good) why.add("an epoll set cannot be made again");
   }
   say(wire::Control::kRestored, connections, &why, b->bytes);
   if (!good) raw::exit_group(1);
@@ -111,22 +115,23 @@ void freeze(int image_fd, int mailbox_fd) {
   int own[] = {image_fd, mailbox_fd, rt.control_fd};
   transport::prepare_freeze();
   fill_header(&b->header);
-  bool good = save_resources(own, 3, &why) &&
+  if (!transport::save_epolls()) why.add("its epoll sets hold more than can be noted");
+  bool good = why.empty() && save_resources(own, 3, &why) &&
               list_regions(&b->header, b->regions, b->maps_text, sizeof b->maps_text, &why);
   if (good && !thread_fields.tid_field) {
     why.add("this C library keeps its thread id where msocket does not find it");
     good = false;
   }
   int connections = good ? hand_sockets_to_mirror(mailbox_fd) : 0;
-  raw::close(mailbox_fd);
+  transport::close_own(mailbox_fd);
   say(wire::Control::kFrozen, connections, &why);
   if (!good) {
-    raw::close(image_fd);
+    transport::close_own(image_fd);
     transport::undo_freeze();
   } else if (msocket_context_save(&context) == 0) {
     unsigned long bytes = 0;
     write_image(image_fd, b->header, b->regions, &bytes);  // a broken stream shows at the other end: the verdict will say
-    raw::close(image_fd);
+    transport::close_own(image_fd);
     if (wait_committed()) raw::exit_group(0);
     transport::undo_freeze();
   } else {

@@ -16,6 +16,7 @@
 #include "src/checkpoint/restore.h"
 #include "src/checkpoint/save.h"
 #include "src/transport/channel.h"
+#include "src/transport/family.h"
 #include "src/transport/raw.h"
 #include "src/transport/runtime.h"
 #include "src/transport/vsocket.h"
@@ -35,15 +36,6 @@ void say_hello() {
   auto* path = reinterpret_cast<const char*>(getauxval(AT_EXECFN));
   if (path) strncpy(hello.text, path, sizeof hello.text - 1);
   transport::send_control(wire::kControlFd, hello);
-}
-
-// A child has the descriptors, not the place in the world: its sockets are plain ones that it shares (a later version
-// moves them too).
-void in_child() {
-  if (!rt.active) return;
-  rt.active = false;
-  raw::close(rt.control_fd);
-  for (int fd = 0; fd < transport::used_fds; ++fd) transport::kind[fd] = 0;
 }
 
 __attribute__((constructor)) void start() {
@@ -78,7 +70,8 @@ __attribute__((constructor)) void start() {
   rt.generation = b->start.local_gen;
   memcpy(rt.node, b->start.text, sizeof rt.node - 1);
   rt.active = true;
-  pthread_atfork(nullptr, nullptr, in_child);
+  transport::mark_own(rt.control_fd);
+  pthread_atfork(transport::before_fork, transport::after_fork_in_parent, transport::after_fork_in_child);
   transport::install_handler();
   transport::arm(rt.control_fd);
 }
@@ -87,14 +80,15 @@ __attribute__((constructor)) void start() {
 __attribute__((destructor)) void finish() {
   if (!rt.active) return;
   for (int waited = 0; waited < kExitLingerMs; waited += 100) {
+    uint32_t epoch;
     {
       transport::Section section;
-      rt.events = 0;
+      epoch = section.epoch();
       bool busy = false;
       transport::for_each_vsocket([&](transport::VSocket* vs) { busy |= vs->state == transport::ConnState::kAwaiting; });
       if (!busy) return;
     }
-    transport::wait_for_event(100);
+    transport::wait_for_change(epoch, 100);
   }
 }
 

@@ -7,6 +7,7 @@
 #include <spdlog/spdlog.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "src/daemons/node.h"
@@ -67,17 +68,17 @@ ScopedFd take(tcp::socket& socket) {
 
 }  // namespace
 
-void Connector::connect(const Rank::Ptr& rank, const wire::ControlRecord& request) {
+void Connector::connect(const Rank::Ptr& rank, const ProcessChannel::Ptr& from, const wire::ControlRecord& request) {
   spawn(node_.io.get_executor(),
-        [this, rank, request]() -> awaitable<void> {
+        [this, rank, from, request]() -> awaitable<void> {
           ++rank->connecting;
-          co_await run_connect(rank, request);
+          co_await run_connect(rank, from, request);
           --rank->connecting;
           rank->changed.notify();
         });
 }
 
-awaitable<void> Connector::run_connect(Rank::Ptr rank, wire::ControlRecord request) {
+awaitable<void> Connector::run_connect(Rank::Ptr rank, ProcessChannel::Ptr from, wire::ControlRecord request) {
   wire::ControlRecord reply = request;
   reply.type = wire::Control::kConnected;
   reply.error = ETIMEDOUT;
@@ -117,10 +118,9 @@ awaitable<void> Connector::run_connect(Rank::Ptr rank, wire::ControlRecord reque
     }
     co_await sleep_for(pause);
   }
-  if (!rank->channel) co_return;
   std::vector<int> fds;
   if (fd) fds.push_back(fd.get());
-  rank->channel->send(reply, fds);
+  from->send(reply, fds);
 }
 
 awaitable<void> Connector::accept(tcp::socket socket, wire::Caller caller) {
@@ -210,22 +210,55 @@ awaitable<int> Connector::install(Rank::Ptr rank, wire::ControlRecord about, int
   about.type = wire::Control::kInstall;
   about.local_gen = rank->generation;
   about.error = fd < 0 ? ENOTCONN : 0;
-  rank->installed.erase(about.conn);
   ++rank->installing;
   std::vector<int> fds;
   if (fd >= 0) fds.push_back(fd);
-  int error = ENOTCONN;
-  if (rank->channel && rank->channel->send(about, fds)) {
-    co_await wait_until(rank->changed, kInstallLimit, [&] { return rank->installed.count(about.conn) || rank->exited; });
-    auto it = rank->installed.find(about.conn);
-    if (it != rank->installed.end()) {
-      error = it->second.error;
-      rank->installed.erase(it);
-    }
-  }
+  int error = rank->children.empty() ? co_await ask_process(rank, rank->channel, about, fds)
+                                     : co_await install_in_family(rank, about, fds);
   --rank->installing;
   rank->changed.notify();
   co_return error;
+}
+
+awaitable<int> Connector::ask_process(Rank::Ptr rank, ProcessChannel::Ptr process, wire::ControlRecord about,
+                                      std::vector<int> fds) {
+  rank->installed.erase(about.conn);
+  if (process) about.arg1 = process->forks;
+  if (!process || !process->send(about, fds)) co_return ENOTCONN;
+  auto there = [&] { return process == rank->channel || std::count(rank->children.begin(), rank->children.end(), process); };
+  co_await wait_until(rank->changed, kInstallLimit, [&] { return rank->installed.count(about.conn) || rank->exited || !there(); });
+  auto it = rank->installed.find(about.conn);
+  if (it == rank->installed.end()) co_return ENOTCONN;
+  int error = it->second.error;
+  rank->installed.erase(it);
+  co_return error;
+}
+
+awaitable<int> Connector::install_in_family(Rank::Ptr rank, wire::ControlRecord about, std::vector<int> fds) {
+  std::vector<ProcessChannel::Ptr> family = rank->children, holders;
+  family.insert(family.begin(), rank->channel);
+  wire::ControlRecord hold = about;
+  hold.type = wire::Control::kHold;
+  hold.arg0 = 1;
+  bool busy = false;
+  for (const auto& process : family) {
+    int error = co_await ask_process(rank, process, hold, {});
+    if (error == 0) holders.push_back(process);
+    if (error == EBUSY) busy = true;
+  }
+  int result = busy ? EBUSY : ENOTCONN;
+  if (holders.size() > 1) about.flags |= wire::kFlagShared;
+  for (const auto& process : holders) {
+    if (result != 0 && result != ENOTCONN) {  // the first has refused: the others go on as they are
+      hold.arg0 = 0;
+      co_await ask_process(rank, process, hold, {});
+      continue;
+    }
+    int error = co_await ask_process(rank, process, about, fds);
+    if (result != 0) result = error;
+    if (error == 0) about.flags &= ~wire::kFlagAnswer;  // said once
+  }
+  co_return result;
 }
 
 void Connector::reconnect_all(const Rank::Ptr& rank) {

@@ -23,7 +23,7 @@ class Connector {
  public:
   explicit Connector(Node& node) : node_(node) {}
   /// kConnect: finds the listener's node and opens the connection; answers with kConnected.
-  void connect(const Rank::Ptr& rank, const wire::ControlRecord& request);
+  void connect(const Rank::Ptr& rank, const ProcessChannel::Ptr& from, const wire::ControlRecord& request);
   /// A data connection (kOpen or kRedirect) has come to our port.
   awaitable<void> accept(tcp::socket socket, wire::Caller caller);
   /// After a move here: makes every connection in rank->reconnects anew.
@@ -43,7 +43,7 @@ class Connector {
   };
   using AwaitedPtr = std::shared_ptr<Awaited>;
 
-  awaitable<void> run_connect(Rank::Ptr rank, wire::ControlRecord request);
+  awaitable<void> run_connect(Rank::Ptr rank, ProcessChannel::Ptr from, wire::ControlRecord request);
   awaitable<void> accept_open(tcp::socket socket, const wire::Caller& caller, Rank::Ptr rank);
   awaitable<void> accept_redirect(tcp::socket socket, const wire::Caller& caller, Rank::Ptr rank);
   /// The connector's end has moved here: open towards the acceptor until it is done.
@@ -52,6 +52,10 @@ class Connector {
   awaitable<void> run_request(AwaitedPtr awaited);
   /// Gives the process its new socket (fd < 0: the peer has closed for good) and waits for its answer: an errno, 0 for done.
   awaitable<int> install(Rank::Ptr rank, wire::ControlRecord about, int fd);
+  /// The same when its program has forked: every process that has the connection stops using it before the first switches.
+  awaitable<int> install_in_family(Rank::Ptr rank, wire::ControlRecord about, std::vector<int> fds);
+  /// Sends one kHold or kInstall to one process and waits for its answer.
+  awaitable<int> ask_process(Rank::Ptr rank, ProcessChannel::Ptr process, wire::ControlRecord about, std::vector<int> fds);
   awaitable<void> finish(AwaitedPtr awaited, int fd, Generation peer_gen);
 
   Node& node_;

@@ -10,6 +10,7 @@
 
 #include <cstring>
 #include <stdexcept>
+#include <utility>
 
 #include "src/daemons/arrivals.h"
 #include "src/daemons/connector.h"
@@ -147,7 +148,7 @@ void Node::launch(const Rank::Ptr& rank) {
   std::weak_ptr<Rank> weak = rank;
   rank->channel->start(
       [this, weak](const wire::ControlRecord& record, std::vector<ScopedFd> fds) {
-        if (auto r = weak.lock()) on_record(r, record, std::move(fds));
+        if (auto r = weak.lock()) on_record(r, r->channel, record, std::move(fds));
       },
       {});
   watch(rank->pid, [this, weak](int status) {
@@ -171,17 +172,48 @@ void Node::start_streams(const Rank::Ptr& rank) {
   });
 }
 
-void Node::on_record(const Rank::Ptr& rank, const wire::ControlRecord& record, std::vector<ScopedFd> fds) {
+void Node::add_child(const Rank::Ptr& rank, const ProcessChannel::Ptr& parent, ScopedFd fd) {
+  auto channel = std::make_shared<ProcessChannel>(io.get_executor(), std::move(fd));
+  channel->forks = ++parent->forks;
+  rank->children.push_back(channel);
+  std::weak_ptr<Rank> weak = rank;
+  std::weak_ptr<ProcessChannel> weak_channel = channel;
+  channel->start(
+      [this, weak, weak_channel](const wire::ControlRecord& record, std::vector<ScopedFd> fds) {
+        auto r = weak.lock();
+        auto c = weak_channel.lock();
+        if (r && c) on_record(r, c, record, std::move(fds));
+      },
+      [weak, weak_channel] {
+        auto r = weak.lock();
+        auto c = weak_channel.lock();
+        if (!r || !c) return;
+        std::erase(r->children, c);
+        c->close();
+        r->changed.notify();
+      });
+}
+
+void Node::on_record(const Rank::Ptr& rank, const ProcessChannel::Ptr& from, const wire::ControlRecord& record,
+                     std::vector<ScopedFd> fds) {
   switch (record.type) {
-    case wire::Control::kHello: on_hello(rank, record); break;
+    case wire::Control::kHello:
+      if (from == rank->channel) on_hello(rank, record);
+      break;
+    case wire::Control::kFork:
+      if (fds.size() == 1) add_child(rank, from, std::move(fds[0]));
+      break;
     case wire::Control::kListen:
       if (fds.size() == 1) {
         fcntl(fds[0].get(), F_SETFL, O_NONBLOCK);
         rank->listeners[record.local.port] = std::move(fds[0]);
       }
       break;
-    case wire::Control::kUnlisten: rank->listeners.erase(record.local.port); break;
-    case wire::Control::kConnect: connector_->connect(rank, record); break;
+    case wire::Control::kUnlisten:
+      // A child may still listen there: then the end of the channel says when nobody does.
+      if (rank->children.empty()) rank->listeners.erase(record.local.port);
+      break;
+    case wire::Control::kConnect: connector_->connect(rank, from, record); break;
     case wire::Control::kInstalled: rank->installed[record.conn] = record; break;
     case wire::Control::kFrozen: rank->frozen = std::make_unique<wire::ControlRecord>(record); break;
     case wire::Control::kReconnect: rank->reconnects.push_back(record); break;
@@ -247,6 +279,7 @@ void Node::drop(const Rank::Ptr& rank) {
   if (it != ranks.end() && it->second == rank) ranks.erase(it);
   placement.give_back(rank->vip);
   if (rank->channel) rank->channel->close();
+  for (auto& child : std::exchange(rank->children, {})) child->close();
   if (rank->streams) rank->streams->close();
   rank->listeners.clear();
   rank->home = nullptr;

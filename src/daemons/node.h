@@ -64,7 +64,10 @@ class Node {
   void on_link_closed(Link::Ptr link);
   awaitable<void> start_rank(Link::Ptr home, proto::StartRank request, proto::StartRank* reply);
   void attach(const Link::Ptr& home, const proto::Attach& request);
-  void on_record(const Rank::Ptr& rank, const wire::ControlRecord& record, std::vector<ScopedFd> fds);
+  void on_record(const Rank::Ptr& rank, const ProcessChannel::Ptr& from, const wire::ControlRecord& record,
+                 std::vector<ScopedFd> fds);
+  /// The rank's program is about to fork.
+  void add_child(const Rank::Ptr& rank, const ProcessChannel::Ptr& parent, ScopedFd fd);
   void on_hello(const Rank::Ptr& rank, const wire::ControlRecord& hello);
   void on_exit(const Rank::Ptr& rank, int wait_status);
   awaitable<void> reap_loop();

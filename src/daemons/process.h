@@ -23,6 +23,7 @@ class ProcessChannel : public std::enable_shared_from_this<ProcessChannel> {
   /// False: the process is gone. The descriptors stay the caller's.
   bool send(const wire::ControlRecord& record, std::vector<int> fds = {});
   void close();
+  uint64_t forks = 0;  ///< kFork records that have come from this process and its ancestors
 
  private:
   awaitable<void> read_loop();

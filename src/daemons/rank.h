@@ -43,6 +43,7 @@ struct Rank : std::enable_shared_from_this<Rank> {
   bool exited = false;
 
   ProcessChannel::Ptr channel;
+  std::vector<ProcessChannel::Ptr> children;  ///< of its program's child processes (fork): they may share its connections
   std::shared_ptr<RankStreams> streams;
   std::map<uint16_t, ScopedFd> listeners;  ///< virtual port -> our end of the listener channel
   Link::Ptr home;

@@ -9,6 +9,7 @@
 #include <sys/utsname.h>
 
 #include "src/transport/calls.h"
+#include "src/transport/names.h"
 #include "src/transport/raw.h"
 #include "src/transport/runtime.h"
 #include "src/transport/vsocket.h"
@@ -16,15 +17,9 @@
 namespace msocket::transport {
 
 namespace {
-long report(uint32_t ip, uint16_t port, sockaddr* address, socklen_t* length) {
+long report(const VSocket* vs, const Endpoint& endpoint, sockaddr* address, socklen_t* length) {
   if (!address || !length) return -EFAULT;
-  sockaddr_in in;
-  memset(&in, 0, sizeof in);
-  in.sin_family = AF_INET;
-  in.sin_port = htons(port);
-  in.sin_addr.s_addr = htonl(ip);
-  memcpy(address, &in, *length < sizeof in ? *length : sizeof in);
-  *length = sizeof in;
+  write_name(vs, endpoint, address, length);
   return 0;
 }
 }  // namespace
@@ -32,10 +27,7 @@ long report(uint32_t ip, uint16_t port, sockaddr* address, socklen_t* length) {
 long do_fcntl(int fd, int command, long argument) {
   if (!kind_of(fd) || (command != F_DUPFD && command != F_DUPFD_CLOEXEC)) return raw::fcntl(fd, command, argument);
   Section section;
-  VSocket* vs = vsocket_of[fd];
-  long copy = raw::fcntl(fd, command, argument);
-  if (copy >= 0 && vs) attach(static_cast<int>(copy), vs);
-  return copy;
+  return note_copy(fd, raw::fcntl(fd, command, argument));
 }
 
 long do_ioctl(int fd, unsigned long request, long argument) {
@@ -51,6 +43,7 @@ long do_ioctl(int fd, unsigned long request, long argument) {
 
 long do_setsockopt(int fd, int level, int name, const void* value, socklen_t length) {
   if (kind_of(fd)) {
+    if (level == SOL_SOCKET && name == SO_ZEROCOPY) return -EOPNOTSUPP;  // its completions would stay with the old socket
     Section section;
     if (VSocket* vs = vsocket_of[fd]; vs && vs->option_fd >= 0)
       return raw::setsockopt(vs->option_fd, level, name, value, length);
@@ -79,7 +72,7 @@ long do_getsockname(int fd, sockaddr* address, socklen_t* length) {
   if (kind_of(fd)) {
     Section section;
     VSocket* vs = vsocket_of[fd];
-    if (vs) return report(vs->local.ip, vs->local.port, address, length);
+    if (vs) return report(vs, vs->local, address, length);
   }
   return raw::sys(SYS_getsockname, fd, address, length);
 }
@@ -93,7 +86,7 @@ long do_getpeername(int fd, sockaddr* address, socklen_t* length) {
         case ConnState::kEstablished:
         case ConnState::kAwaiting:
         case ConnState::kDraining:
-        case ConnState::kBuffered: return report(vs->peer.ip, vs->peer.port, address, length);
+        case ConnState::kBuffered: return report(vs, vs->peer, address, length);
         default: return -ENOTCONN;
       }
     }

@@ -3,23 +3,24 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/close_range.h>
 #include <netinet/in.h>
 #include <string.h>
 
 #include "src/transport/calls.h"
 #include "src/transport/channel.h"
 #include "src/transport/drain.h"
+#include "src/transport/names.h"
 #include "src/transport/options.h"
 #include "src/transport/raw.h"
 #include "src/transport/redirect.h"
 #include "src/transport/runtime.h"
 #include "src/transport/stub.h"
+#include "src/transport/watches.h"
 
 namespace msocket::transport {
 
 namespace {
-
-bool is_virtual(uint32_t ip) { return (ip & rt.netmask) == rt.network; }
 
 // Ports belong to the process's own virtual address, so nobody else can have taken one.
 uint16_t ephemeral_port() {
@@ -38,60 +39,63 @@ bool port_taken(uint16_t port) {
   return taken;
 }
 
-void report(const Endpoint& endpoint, sockaddr* address, socklen_t* length) {
-  if (!address || !length) return;
-  sockaddr_in in;
-  memset(&in, 0, sizeof in);
-  in.sin_family = AF_INET;
-  in.sin_port = htons(endpoint.port);
-  in.sin_addr.s_addr = htonl(endpoint.ip);
-  memcpy(address, &in, *length < sizeof in ? *length : sizeof in);
-  *length = sizeof in;
-}
-
 VSocket* virtual_at(int fd) { return kind_of(fd) ? vsocket_of[fd] : nullptr; }
+
+// The kernel socket under its numbers is what the program has from here on.
+void make_plain(VSocket* vs) {
+  for_each_number(vs, [&](int fd) { drop_watches(vs, fd, true); });
+  free_vsocket(vs);
+}
 
 }  // namespace
 
 bool nonblocking(int fd) { return raw::fcntl(fd, F_GETFL) & O_NONBLOCK; }
 
-long wait_or_again(int fd, int flags) {
+long wait_or_again(int fd, int flags, uint32_t epoch) {
   if ((flags & MSG_DONTWAIT) || nonblocking(fd)) return -EAGAIN;
-  return wait_for_event(-1);
+  return wait_for_change(epoch, -1);
 }
 
 long do_socket(int domain, int type, int protocol) {
   long fd = raw::socket(domain, type, protocol);
-  if (fd < 0 || !rt.active || domain != AF_INET || (type & 0xf) != SOCK_STREAM || fd >= kMaxFd) return fd;
+  if (fd < 0 || !rt.active || (domain != AF_INET && domain != AF_INET6) || (type & 0xf) != SOCK_STREAM ||
+      (protocol != 0 && protocol != IPPROTO_TCP) || fd >= kMaxFd)
+    return fd;
   Section section;
   VSocket* vs = allocate_vsocket();
   if (!vs) {
     raw::close(static_cast<int>(fd));
     return -ENFILE;
   }
+  vs->family6 = domain == AF_INET6;
   set_state(vs, ConnState::kFresh);
   attach(static_cast<int>(fd), vs);
   return fd;
 }
 
+namespace {
+bool v6_only(int fd) {
+  int value = 0;
+  unsigned length = sizeof value;
+  return raw::getsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &value, &length) == 0 && value;
+}
+}  // namespace
+
 long do_bind(int fd, const sockaddr* address, socklen_t length) {
   if (kind_of(fd)) {
     Section section;
-    VSocket* vs = virtual_at(fd);
-    auto* in = reinterpret_cast<const sockaddr_in*>(address);
-    if (vs && vs->state == ConnState::kFresh && address && length >= sizeof *in && in->sin_family == AF_INET) {
-      uint32_t ip = ntohl(in->sin_addr.s_addr);
-      uint16_t port = ntohs(in->sin_port);
-      if (ip == INADDR_ANY || ip == rt.vip) {
-        if (vs->local.port) return -EINVAL;
-        if (port && port_taken(port)) return -EADDRINUSE;
-        vs->local = {ip, port ? port : ephemeral_port()};
+    if (VSocket* vs = virtual_at(fd)) {
+      if (vs->state != ConnState::kFresh || vs->local.port) return -EINVAL;
+      Endpoint wanted;
+      NameKind name = read_name(address, length, &wanted);
+      if (name == NameKind::kAny && vs->family6 && v6_only(fd)) name = NameKind::kOther;
+      if (name == NameKind::kVirtual && wanted.ip != rt.vip) return -EADDRNOTAVAIL;
+      if (name != NameKind::kOther) {
+        if (wanted.port && port_taken(wanted.port)) return -EADDRINUSE;
+        vs->local = {wanted.ip, wanted.port ? wanted.port : ephemeral_port(), 0};
         return 0;
       }
-      if (is_virtual(ip)) return -EADDRNOTAVAIL;
-      free_vsocket(vs);  // a real address of this host: a plain socket from here on
-    } else if (vs) {
-      return -EINVAL;
+      make_plain(vs);  // a real address of this host
     }
   }
   return raw::sys(SYS_bind, fd, address, length);
@@ -107,7 +111,7 @@ long do_listen(int fd, int backlog) {
   int pair[2];
   long r = raw::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, pair);
   if (r < 0) return r;
-  vs->option_fd = static_cast<int>(raw::fcntl(vs->fd, F_DUPFD_CLOEXEC, kHighFd));
+  vs->option_fd = copy_high(vs->fd);
   vs->backlog = backlog;
   wire::ControlRecord record;
   record.type = wire::Control::kListen;
@@ -145,7 +149,7 @@ long accept_moved(VSocket* listener, sockaddr* address, socklen_t* length, int f
   raw::close(carrier);
   refresh(listener);
   refresh(first);
-  report(first->peer, address, length);
+  write_name(first, first->peer, address, length);
   return fd;
 }
 
@@ -170,23 +174,25 @@ long accept_new(VSocket* listener, int fd, int flags) {
 long do_accept(int fd, sockaddr* address, socklen_t* length, int flags) {
   if (!kind_of(fd)) return raw::sys(SYS_accept4, fd, address, length, flags);
   for (;;) {
+    uint32_t epoch;
     {
       Section section;
-      rt.events = 0;
+      epoch = section.epoch();
       VSocket* vs = virtual_at(fd);
       if (!vs) return raw::sys(SYS_accept4, fd, address, length, flags);
       if (vs->state != ConnState::kListening) return -EINVAL;
       long r = accept_moved(vs, address, length, flags);
       if (r == -EAGAIN) {
         r = accept_new(vs, fd, flags);
-        if (r >= 0) report(vsocket_of[r]->peer, address, length);
+        if (r >= 0) write_name(vsocket_of[r], vsocket_of[r]->peer, address, length);
       }
       if (r != -EAGAIN) return r;
     }
     if (nonblocking(fd)) return -EAGAIN;
     pollfd p{fd, POLLIN, 0};
-    long r = ms_stub(reinterpret_cast<long>(&p), 1, -1, 0, 0, 0, SYS_poll, &rt.events, 0xff);
-    if (r == -EINTR && !rt.events) return -EINTR;
+    uint32_t signals = rt.signals;
+    long r = ms_stub_equal(reinterpret_cast<long>(&p), 1, -1, 0, 0, 0, SYS_poll, &rt.epoch, epoch);
+    if (r == -EINTR && rt.signals == signals) return -EINTR;
   }
 }
 
@@ -196,7 +202,6 @@ long do_connect(int fd, const sockaddr* address, socklen_t length) {
     Section section;
     VSocket* vs = virtual_at(fd);
     if (!vs) return raw::sys(SYS_connect, fd, address, length);
-    auto* in = reinterpret_cast<const sockaddr_in*>(address);
     switch (vs->state) {
       case ConnState::kConnecting: return -EALREADY;
       case ConnState::kListening: return -EOPNOTSUPP;
@@ -204,14 +209,15 @@ long do_connect(int fd, const sockaddr* address, socklen_t length) {
       case ConnState::kFailed: break;
       default: return -EISCONN;
     }
-    if (!address || length < sizeof *in || in->sin_family != AF_INET || !is_virtual(ntohl(in->sin_addr.s_addr))) {
+    Endpoint peer;
+    if (read_name(address, length, &peer) != NameKind::kVirtual) {
       if (vs->state == ConnState::kFailed) return -EINVAL;
-      free_vsocket(vs);  // outside the virtual network: a plain socket, and it stays one
+      make_plain(vs);  // outside the virtual network: a plain socket, and it stays one
       return raw::sys(SYS_connect, fd, address, length);
     }
     if (!vs->local.port) vs->local.port = ephemeral_port();
     vs->local.ip = rt.vip;
-    vs->peer = {ntohl(in->sin_addr.s_addr), ntohs(in->sin_port)};
+    vs->peer = peer;
     vs->connector = true;
     vs->error = 0;
     raw::sys(SYS_getrandom, &vs->conn, sizeof vs->conn, 0);
@@ -227,9 +233,10 @@ long do_connect(int fd, const sockaddr* address, socklen_t length) {
   }
   if (nonblocking(fd)) return -EINPROGRESS;
   for (;;) {
+    uint32_t epoch;
     {
       Section section;
-      rt.events = 0;
+      epoch = section.epoch();
       VSocket* vs = virtual_at(fd);
       if (!vs) return -EBADF;
       if (vs->state == ConnState::kFailed) {
@@ -239,7 +246,7 @@ long do_connect(int fd, const sockaddr* address, socklen_t length) {
       }
       if (vs->state != ConnState::kConnecting) return 0;
     }
-    long r = wait_for_event(-1);
+    long r = wait_for_change(epoch, -1);
     if (r == -EINTR) return r;
   }
 }
@@ -269,14 +276,16 @@ long do_shutdown(int fd, int how) {
 long do_close(int fd) {
   if (!kind_of(fd)) return raw::close(fd);
   Section section;
+  if (kind_of(fd) & kOwn) return -EBADF;
+  if (kind_of(fd) & kEpoll) remove_epoll(fd);
   VSocket* vs = virtual_at(fd);
   if (!vs) return raw::close(fd);
-  if (count_numbers(vs) > 1) {
+  if (vs->numbers > 1) {
     detach(fd);
     return raw::close(fd);
   }
   if (vs->state == ConnState::kAwaiting) {
-    long carrier = raw::fcntl(fd, F_DUPFD_CLOEXEC, kHighFd);
+    long carrier = raw::fcntl(fd, F_DUPFD_CLOEXEC, rt.high_from);
     if (carrier >= 0) {
       vs->orphan = true;
       attach(static_cast<int>(carrier), vs);
@@ -289,32 +298,61 @@ long do_close(int fd) {
     record.type = wire::Control::kUnlisten;
     record.local = {rt.vip, vs->local.port};
     send_control(rt.control_fd, record);
-    raw::close(vs->option_fd);
+    close_own(vs->option_fd);
   }
-  if (vs->old_fd >= 0) raw::close(vs->old_fd);
+  if (vs->old_fd >= 0) close_own(vs->old_fd);
   vs->old_fd = -1;
   free_vsocket(vs);
   return raw::close(fd);
 }
 
+long do_close_range(unsigned first, unsigned last, int flags) {
+  if (first > last) return -EINVAL;
+  unsigned from = first;
+  auto close_plain = [&](unsigned end) {  // [from, end)
+    return end > from ? raw::sys(SYS_close_range, from, end - 1, flags) : 0;
+  };
+  unsigned limit = kMaxFd;
+  for (unsigned fd = first; fd <= last && fd < limit; ++fd) {
+    if (!ms_kind[fd]) continue;
+    close_plain(fd);
+    from = fd + 1;
+    if (flags & CLOSE_RANGE_CLOEXEC) raw::fcntl(static_cast<int>(fd), F_SETFD, FD_CLOEXEC);
+    else do_close(static_cast<int>(fd));
+  }
+  if (from > last) return 0;
+  return raw::sys(SYS_close_range, from, last, flags);
+}
+
+long note_copy(int fd, long copy) {
+  if (copy < 0) return copy;
+  bool too_high = copy >= kMaxFd, no_room = false;
+  if (kind_of(fd) & kEpoll) no_room = too_high || !add_epoll(static_cast<int>(copy), fd);
+  else if (VSocket* vs = vsocket_of[fd]; vs && !too_high) attach(static_cast<int>(copy), vs);
+  else no_room = too_high;
+  if (!no_room) return copy;
+  raw::close(static_cast<int>(copy));
+  return -EMFILE;
+}
+
 long do_dup(int fd) {
   if (!kind_of(fd)) return raw::sys(SYS_dup, fd);
   Section section;
-  VSocket* vs = virtual_at(fd);
-  long copy = raw::sys(SYS_dup, fd);
-  if (copy >= 0 && vs) attach(static_cast<int>(copy), vs);
-  return copy;
+  return note_copy(fd, raw::sys(SYS_dup, fd));
+}
+
+long do_dup2(int fd, int to) {
+  if (fd == to) return raw::fcntl(fd, F_GETFD) < 0 ? -EBADF : to;
+  return do_dup3(fd, to, 0);
 }
 
 long do_dup3(int fd, int to, int flags) {
-  if (fd == to) return raw::fcntl(fd, F_GETFD) < 0 ? -EBADF : to;
+  if (fd == to || raw::fcntl(fd, F_GETFD) < 0) return raw::dup3(fd, to, flags);
+  if (kind_of(to) & kOwn) return -EBUSY;
   if (kind_of(to)) do_close(to);
   if (!kind_of(fd)) return raw::dup3(fd, to, flags);
   Section section;
-  VSocket* vs = virtual_at(fd);
-  long copy = raw::dup3(fd, to, flags);
-  if (copy >= 0 && vs) attach(static_cast<int>(copy), vs);
-  return copy;
+  return note_copy(fd, raw::dup3(fd, to, flags));
 }
 
 }  // namespace msocket::transport

@@ -10,6 +10,7 @@
 #include "src/transport/raw.h"
 #include "src/transport/redirect.h"
 #include "src/transport/runtime.h"
+#include "src/transport/world.h"
 
 namespace msocket::transport {
 
@@ -18,6 +19,7 @@ namespace {
 void dispatch(const wire::ControlRecord& record, int* fds, int count) {
   switch (record.type) {
     case wire::Control::kConnected: on_connected(record, count == 1 ? fds[0] : -1); return;
+    case wire::Control::kHold: on_hold(record); return;
     case wire::Control::kInstall: on_install(record, count == 1 ? fds[0] : -1); return;
     case wire::Control::kFreeze:
       if (count == 2 && !rt.freeze_wanted) {
@@ -30,8 +32,8 @@ void dispatch(const wire::ControlRecord& record, int* fds, int count) {
     case wire::Control::kRollback:  // called off before we stood still
       if (rt.freeze_wanted) {
         rt.freeze_wanted = false;
-        raw::close(rt.freeze_image_fd);
-        raw::close(rt.freeze_mailbox_fd);
+        close_own(rt.freeze_image_fd);
+        close_own(rt.freeze_mailbox_fd);
       }
       break;
     default: break;
@@ -46,11 +48,19 @@ void read_control() {
     long r = receive_record(rt.control_fd, &record, sizeof record, fds, &count, true);
     if (r == -EAGAIN) return;
     if (r == 0 && record.magic == wire::kControlMagic && record.version == wire::kControlVersion) {
+      stop_world();
+      rt.changed = true;
       dispatch(record, fds, count);
       continue;
     }
-    // The daemon is gone, and with it our standard streams and the way to our peers: a rank ends with its node's daemon.
-    raw::exit_group(255);
+    // The daemon is gone, and with it our standard streams and the way to our peers: a rank ends with its node's daemon. A
+    // child is left alone when its parent has ended: it keeps its connections for as long as nobody moves.
+    if (!rt.child) raw::exit_group(255);
+    rt.active = false;
+    for (int fd = 0; fd < used_fds; ++fd) ms_kind[fd] = 0;
+    any_slow = 0;
+    close_own(rt.control_fd);
+    return;
   }
 }
 
@@ -70,7 +80,7 @@ void handle_control() {
     record.type = wire::Control::kSettled;
     send_control(rt.control_fd, record);
   }
-  rt.events = 1;
+  resume_world();
 }
 
 }  // namespace msocket::transport

@@ -6,6 +6,7 @@
 
 #include "src/transport/raw.h"
 #include "src/transport/runtime.h"
+#include "src/transport/watches.h"
 
 namespace msocket::transport {
 
@@ -13,17 +14,19 @@ namespace {
 constexpr size_t kChunk = 64 * 1024;
 
 void end_of_old(VSocket* vs, bool reset) {
-  if (vs->old_fd >= 0) raw::close(vs->old_fd);
+  take_out_old(vs);
+  close_own(vs->old_fd);
   vs->old_fd = -1;
   vs->from_mirror = false;  // this one; other sockets' bytes may still come from there
   vs->old_ended = true;
   vs->reset |= reset;
+  note_arrival(vs);
   refresh(vs);
 }
 
 // The mirror's stream has ended. Whatever had not ended by then is lost with it.
 void mirror_gone() {
-  raw::close(rt.mirror_fd);
+  close_own(rt.mirror_fd);
   rt.mirror_fd = -1;
   rt.frame_have = rt.frame_left = 0;
   for_each_vsocket([](VSocket* vs) {
@@ -34,13 +37,17 @@ void mirror_gone() {
 
 }  // namespace
 
-void drain_old(VSocket* vs) {
+void drain_old(VSocket* vs, size_t most) {
   while (vs->old_fd >= 0) {
-    char* room = vs->in.reserve(kChunk);
+    size_t chunk = vs->shared && most < kChunk ? most : kChunk;
+    if (chunk == 0 || (vs->shared && vs->in.size())) break;
+    char* room = vs->in.reserve(chunk);
     if (!room) return;  // no memory now: the kernel keeps it, the next call tries again
-    long n = raw::read(vs->old_fd, room, kChunk);
-    if (n > 0) vs->in.added(n);
-    else if (n == -EINTR) continue;
+    long n = raw::read(vs->old_fd, room, chunk);
+    if (n > 0) {
+      vs->in.added(n);
+      note_arrival(vs);
+    } else if (n == -EINTR) continue;
     else if (n == -EAGAIN) break;
     else end_of_old(vs, n < 0);
   }
@@ -69,7 +76,10 @@ void drain_mirror() {
       if (n == -EINTR) continue;
       if (n == -EAGAIN) return;
       if (n <= 0) return mirror_gone();
-      if (vs) vs->in.added(n);
+      if (vs) {
+        vs->in.added(n);
+        note_arrival(vs);
+      }
       rt.frame_left -= n;
       if (rt.frame_left > 0) continue;
     }
@@ -84,7 +94,7 @@ void drain_mirror() {
 void drain_all() {
   drain_mirror();
   for_each_vsocket([](VSocket* vs) {
-    if (vs->old_fd >= 0) drain_old(vs);
+    if (vs->old_fd >= 0) drain_old(vs, vs->shared ? 0 : kAll);
   });
 }
 
@@ -98,7 +108,7 @@ bool settled() {
   if (rt.mirror_fd >= 0) return false;
   bool all = true;
   for_each_vsocket([&](VSocket* vs) {
-    all &= vs->state != ConnState::kAwaiting && vs->state != ConnState::kDraining;
+    all &= vs->state != ConnState::kAwaiting && vs->state != ConnState::kDraining && !vs->held;
   });
   return all;
 }

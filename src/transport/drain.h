@@ -8,8 +8,10 @@
 
 namespace msocket::transport {
 
-/// Takes what is there from vs->old_fd; at its end closes it.
-void drain_old(VSocket* vs);
+inline constexpr size_t kAll = ~size_t{0};
+/// Takes what is there from vs->old_fd; at its end closes it. If other processes share the socket: only as much as the
+/// program wants now, since the bytes are theirs as well.
+void drain_old(VSocket* vs, size_t most = kAll);
 /// Takes what is there from this process's own mirror and spreads it over the sockets.
 void drain_mirror();
 /// Both, for every socket.

@@ -13,6 +13,7 @@
 #include "src/transport/options.h"
 #include "src/transport/raw.h"
 #include "src/transport/runtime.h"
+#include "src/transport/watches.h"
 
 namespace msocket::transport {
 
@@ -41,7 +42,7 @@ int dead_socket() {
 // The program has closed it while the move was under way; now it can go.
 void release_orphan(VSocket* vs) {
   int fd = vs->fd;
-  if (vs->old_fd >= 0) raw::close(vs->old_fd);
+  close_own(vs->old_fd);
   vs->old_fd = -1;
   free_vsocket(vs);
   if (fd >= 0) raw::close(fd);
@@ -50,6 +51,7 @@ void release_orphan(VSocket* vs) {
 }  // namespace
 
 void put_under_numbers(VSocket* vs, int fd) {
+  take_out_watches(vs);
   copy_options(vs->fd, fd);
   for_each_number(vs, [&](int number) {
     long flags = raw::fcntl(number, F_GETFD);
@@ -75,13 +77,31 @@ void on_connected(const wire::ControlRecord& record, int fd) {
   refresh(vs);
 }
 
+void on_hold(const wire::ControlRecord& record) {
+  VSocket* vs = find_conn(record.conn);
+  wire::ControlRecord reply = record;
+  reply.type = wire::Control::kInstalled;
+  reply.error = record.arg1 != rt.forks ? EBUSY : vs ? 0 : ENOTCONN;
+  if (reply.error == 0) {
+    vs->held = record.arg0 != 0;
+    refresh(vs);
+  }
+  send_control(rt.control_fd, reply);
+}
+
 void on_install(const wire::ControlRecord& record, int fd) {
   VSocket* vs = find_conn(record.conn);
+  if (vs && record.arg1 == rt.forks) {
+    vs->held = false;
+    vs->shared = record.flags & wire::kFlagShared;
+  }
   wire::ControlRecord reply = record;
   reply.type = wire::Control::kInstalled;
   reply.error = 0;
   bool gone = fd < 0;
-  if (!vs) {
+  if (record.arg1 != rt.forks) {
+    reply.error = EBUSY;  // the daemon does not know yet who else has it
+  } else if (!vs) {
     reply.error = ENOTCONN;
   } else if (record.peer_gen < vs->peer_gen || record.local_gen != rt.generation) {
     reply.error = ESTALE;
@@ -100,7 +120,7 @@ void on_install(const wire::ControlRecord& record, int fd) {
       if (gone) fd = dead_socket();
       if (record.flags & wire::kFlagAnswer) raw::send_all(fd, record.text, wire::kAnswerLength);
       if (peer_moved) {
-        vs->old_fd = static_cast<int>(raw::fcntl(vs->fd, F_DUPFD_CLOEXEC, kHighFd));
+        vs->old_fd = copy_high(vs->fd);
         vs->old_ended = false;
       }
       put_under_numbers(vs, fd);
@@ -134,6 +154,7 @@ VSocket* adopt(const VSocket* listener, const wire::AcceptRecord& record, int fd
   vs->peer = record.peer;
   vs->peer_gen = record.peer_gen;
   vs->local = listener->local;
+  vs->family6 = listener->family6;
   vs->local.ip = rt.vip;
   set_state(vs, ConnState::kEstablished);
   attach(fd, vs);
@@ -187,7 +208,7 @@ void place(int fd, int number) {
 
 void restore_listener(VSocket* vs) {
   vs->option_fd = -1;
-  long options = raw::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  long options = raw::socket(vs->family6 ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   if (options >= 0) vs->option_fd = move_high(static_cast<int>(options));
   int pair[2];
   if (raw::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, pair) != 0) return;
@@ -201,7 +222,12 @@ void restore_listener(VSocket* vs) {
 }  // namespace
 
 int restore_sockets(const wire::ControlRecord& start, int mirror_fd) {
+  for (uint8_t& kind : ms_kind)
+    if (kind == kOwn) kind = 0;  // those were the old process's
+  mark_own(rt.control_fd);
+  mark_own(mirror_fd);
   rt.vip = start.local.ip;
+  rt.forks = 0;  // the daemon here knows of none, and there are no children
   rt.generation = start.local_gen;
   memcpy(rt.node, start.text, sizeof rt.node - 1);
   rt.mirror_fd = mirror_fd;
@@ -215,7 +241,8 @@ int restore_sockets(const wire::ControlRecord& start, int mirror_fd) {
     if (vs->state == ConnState::kListening) {
       restore_listener(vs);
     } else {
-      long fd = raw::socket(AF_INET, SOCK_STREAM, 0);
+      bool unconnected = vs->state < ConnState::kEstablished;
+      long fd = raw::socket(vs->family6 && unconnected ? AF_INET6 : AF_INET, SOCK_STREAM, 0);
       if (fd >= 0) place(static_cast<int>(fd), first);
     }
     for_each_number(vs, [&](int number) {

@@ -4,12 +4,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/futex.h>
 #include <signal.h>
 #include <time.h>
 
 #include "src/transport/raw.h"
 #include "src/transport/stub.h"
 #include "src/transport/vsocket.h"
+#include "src/transport/world.h"
 
 namespace msocket::transport {
 
@@ -24,6 +26,10 @@ void lock() {
 
 void unlock() {
   for (;;) {
+    if (rt.changed) {
+      rt.changed = false;
+      announce_change();
+    }
     __atomic_store_n(&rt.lock, 0u, __ATOMIC_RELEASE);
     if (!rt.pending || !try_lock()) return;
     rt.pending = 0;
@@ -35,7 +41,8 @@ namespace {
 
 void on_control_signal(int, siginfo_t*, void* context) {
   rewind_stub(static_cast<ucontext_t*>(context));
-  if (!rt.active) return;
+  __atomic_add_fetch(&rt.signals, 1, __ATOMIC_RELAXED);
+  if (!rt.active || held_in_handler()) return;
   if (!try_lock()) {
     rt.pending = 1;
     return;
@@ -67,25 +74,42 @@ void arm(int fd) {
   struct {
     int type;
     int pid;
-  } owner{0 /* F_OWNER_TID */, static_cast<int>(raw::gettid())};
+  } owner{1 /* F_OWNER_PID: any thread may take it */, static_cast<int>(raw::getpid())};
   raw::fcntl(fd, F_SETOWN_EX, reinterpret_cast<long>(&owner));
   raw::fcntl(fd, F_SETSIG, wire::kControlSignal);
   long flags = raw::fcntl(fd, F_GETFL);
   raw::fcntl(fd, F_SETFL, flags | O_ASYNC | O_NONBLOCK);
 }
 
-long wait_for_event(int timeout_ms) {
+long wait_for_change(uint32_t epoch, int timeout_ms) {
   timespec timeout{timeout_ms / 1000, (timeout_ms % 1000) * 1000000L};
-  long r = ms_stub(0, 0, timeout_ms < 0 ? 0 : reinterpret_cast<long>(&timeout), 0, 8, 0, SYS_ppoll, &rt.events, 0xff);
-  if (r == kRedo || rt.events) return 0;
-  if (r == 0) return -ETIME;
-  return r;
+  uint32_t signals = rt.signals;
+  long r = raw::sys(SYS_futex, &rt.epoch, FUTEX_WAIT_PRIVATE, epoch, timeout_ms < 0 ? nullptr : &timeout, 0, 0);
+  if (rt.epoch != epoch || r == 0 || r == -EAGAIN) return 0;
+  if (r == -EINTR && rt.signals != signals) return 0;
+  return r == -ETIMEDOUT ? -ETIME : r;
 }
 
 int move_high(int fd) {
-  long high = raw::fcntl(fd, F_DUPFD_CLOEXEC, kHighFd);
+  int high = copy_high(fd);
   raw::close(fd);
+  return high;
+}
+
+int copy_high(int fd) {
+  long high = raw::fcntl(fd, F_DUPFD_CLOEXEC, rt.high_from);
+  if (high >= 0) mark_own(static_cast<int>(high));
   return static_cast<int>(high);
+}
+
+void mark_own(int fd) {
+  if (fd >= 0 && fd < kMaxFd) ms_kind[fd] = kOwn;
+}
+
+void close_own(int fd) {
+  if (fd < 0) return;
+  if (fd < kMaxFd) ms_kind[fd] = 0;
+  raw::close(fd);
 }
 
 }  // namespace msocket::transport

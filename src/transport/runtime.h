@@ -5,7 +5,8 @@
 //
 // Lock: one word. A library call takes it for as long as it looks at or changes the tables, never across a system call
 // that may wait. The signal handler takes it if it is free; otherwise it leaves a mark and the holder does the handler's
-// work when it lets go. `events` tells a waiting call that something has changed (stub.h).
+// work when it lets go. `epoch` counts changes: a call that waits looks at it before and sleeps only while it stays (a futex, or
+// ms_stub_equal around a call that waits for descriptors too). Other threads: world.h.
 #pragma once
 #include <cstdint>
 
@@ -16,8 +17,11 @@
 namespace msocket::transport {
 
 struct Runtime {
-  bool active = false;    ///< there is a daemon, and this process did not come out of fork()
+  bool active = false;    ///< there is a daemon
   int control_fd = -1;
+  int high_from = 600;    ///< the library's own descriptors lie from here on
+  uint64_t forks = 0;     ///< how often it has forked; an installation by a daemon that has not heard of the last waits
+  bool child = false;     ///< of a process under msocket: it shares that one's address and cannot move
   uint32_t vip = 0;       ///< host byte order
   Generation generation = 0;
   uint16_t next_port = 0;
@@ -26,7 +30,9 @@ struct Runtime {
 
   volatile uint32_t lock = 0;
   volatile uint8_t pending = 0;  ///< the handler came while the lock was held
-  uint8_t events = 0;            ///< something has changed since the word was last cleared
+  uint32_t epoch = 0;            ///< counts changes; a futex
+  bool changed = false;          ///< since the lock was taken: announce it when it is let go
+  uint32_t signals = 0;          ///< how often the handler has run: an EINTR that came with it is not the program's
 
   // The stream from this process's own mirror, after a move (drain.cc).
   int mirror_fd = -1;
@@ -57,14 +63,15 @@ class Section {
     if (rt.freeze_wanted) rt.pending = 1;  // what this call did may have been what the freeze waits for
     unlock();
   }
+  /// What to wait for a change of: taken while the lock was held.
+  uint32_t epoch() const { return rt.epoch; }
   Section(const Section&) = delete;
   Section& operator=(const Section&) = delete;
 };
 
-/// Waits, without the lock, until the handler has changed something, `timeout_ms` is over (-1: never), or a signal of the
-/// program's own came. Clear rt.events under the lock before looking at the state that makes you wait.
-/// Returns 0: look again; -EINTR: the program's signal; -ETIME: timed out.
-long wait_for_event(int timeout_ms);
+/// Waits, without the lock, until something has changed since rt.epoch was `epoch`, `timeout_ms` is over (-1: never), or a
+/// signal of the program's own came. Returns 0: look again; -EINTR: the program's signal; -ETIME: timed out.
+long wait_for_change(uint32_t epoch, int timeout_ms);
 
 /// Installs the signal handler; called once at start-up and again in the new process.
 void install_handler();
@@ -75,5 +82,9 @@ void handle_control();
 
 /// Moves a descriptor out of the program's way (>= kHighFd, close-on-exec) and closes the old number. -errno on failure.
 int move_high(int fd);
+/// A copy in the same range. Both are marked kOwn; close_own() ends that.
+int copy_high(int fd);
+void close_own(int fd);
+void mark_own(int fd);
 
 }  // namespace msocket::transport

@@ -4,22 +4,28 @@
 
 #include <string.h>
 
+#include "src/transport/runtime.h"
+#include "src/transport/watches.h"
+
+uint8_t ms_kind[65536];
+
 namespace msocket::transport {
 
-uint8_t kind[kMaxFd];
+
 VSocket* vsocket_of[kMaxFd];
 VSocket vsockets[kMaxVSockets];
 int used_vsockets;
 int used_fds;
-uint8_t any_slow;
+uint32_t any_slow;
 
 namespace {
 VSocket* free_list;
 int slow_numbers;
 
 void set_kind(int fd, uint8_t bits) {
-  slow_numbers += ((bits & kSlow) != 0) - ((kind[fd] & kSlow) != 0);
-  kind[fd] = bits;
+  slow_numbers += ((bits & kSlow) != 0) - ((ms_kind[fd] & kSlow) != 0);
+  if (ms_kind[fd] != bits) rt.changed = true;
+  ms_kind[fd] = bits;
   any_slow = slow_numbers > 0;
 }
 
@@ -30,6 +36,7 @@ bool has_unaccepted(const VSocket* listener) {
 }
 
 uint8_t bits_for(const VSocket* vs) {
+  if (vs->held) return kVirtual | kSlow;
   switch (vs->state) {
     case ConnState::kFresh:
     case ConnState::kEstablished: return kVirtual;
@@ -64,6 +71,7 @@ void free_vsocket(VSocket* vs) {
 void attach(int fd, VSocket* vs) {
   if (fd < 0 || fd >= kMaxFd) return;  // the caller refuses such numbers to the program
   vsocket_of[fd] = vs;
+  ++vs->numbers;
   if (vs->fd < 0) vs->fd = fd;
   if (fd >= used_fds) used_fds = fd + 1;
   set_kind(fd, bits_for(vs));
@@ -71,13 +79,16 @@ void attach(int fd, VSocket* vs) {
 
 void detach(int fd) {
   VSocket* vs = vsocket_of[fd];
+  if (vs) drop_watches(vs, fd, false);
   vsocket_of[fd] = nullptr;
   set_kind(fd, 0);
-  if (vs && vs->fd == fd) {
+  if (!vs) return;
+  --vs->numbers;
+  if (vs->fd == fd) {
     vs->fd = -1;
-    for_each_number(vs, [&](int other) {
-      if (vs->fd < 0) vs->fd = other;
-    });
+    if (vs->numbers == 0) return;
+    for (int other = 0; other < used_fds && vs->fd < 0; ++other)
+      if (vsocket_of[other] == vs) vs->fd = other;
   }
 }
 
@@ -89,6 +100,7 @@ void refresh(VSocket* vs) {
   else if (vs->state == ConnState::kBuffered && vs->in.size() == 0 && !vs->reset)
     set_state(vs, ConnState::kEstablished);
   for_each_number(vs, [&](int fd) { set_kind(fd, bits_for(vs)); });
+  if (vs->watches) sync_watches(vs);
 }
 
 VSocket* find_conn(const ConnId& conn) {
@@ -99,10 +111,9 @@ VSocket* find_conn(const ConnId& conn) {
   return found;
 }
 
-int count_numbers(const VSocket* vs) {
-  int n = 0;
-  for_each_number(vs, [&](int) { ++n; });
-  return n;
+void note_arrival(VSocket* vs) {
+  ++vs->arrivals;
+  rt.changed = true;
 }
 
 }  // namespace msocket::transport

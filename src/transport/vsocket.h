@@ -10,22 +10,24 @@
 #include "src/transport/in_buffer.h"
 #include "src/util/ids.h"
 
+/// What is special about a number; the first thing that every call looks at, also in stub.S.
+extern "C" uint8_t ms_kind[65536];
+
 namespace msocket::transport {
 
-inline constexpr int kMaxFd = 65536;
+inline constexpr int kMaxFd = sizeof ms_kind;
 inline constexpr int kMaxVSockets = 16384;
-/// Descriptors of the library's own live from here upwards, out of the program's way.
-inline constexpr int kHighFd = 600;
-
 /// While a socket awaits its new connection, it takes this much of what the program writes, as the kernel's own send buffer
 /// would: a program that has just been able to read may count on a small write (MPICH's closing handshake does). So little
 /// that a fresh connection always takes it, whatever the peer's program does.
 inline constexpr unsigned kMaxOut = 16 * 1024;
 
-/// Bits of kind[fd]; 0: a plain descriptor, whose calls go straight to the kernel.
+/// Bits of ms_kind[fd]; 0: a plain descriptor, whose calls go straight to the kernel.
 inline constexpr uint8_t kVirtual = 1;
 inline constexpr uint8_t kReadSlow = 2;   ///< reading needs more than the system call
 inline constexpr uint8_t kWriteSlow = 4;  ///< writing does
+inline constexpr uint8_t kEpoll = 8;      ///< an epoll set (watches.h); calls on it are the kernel's
+inline constexpr uint8_t kOwn = 16;      ///< the library's: a program that closes everything does not close it
 inline constexpr uint8_t kSlow = kReadSlow | kWriteSlow;
 
 /// Socket options and status flags as they were when the process was frozen, to be put on the next real socket.
@@ -50,6 +52,7 @@ struct VSocket {
   bool from_mirror;   ///< the old connection's bytes come through this process's own mirror
   bool old_ended;     ///< the old connection has delivered its last byte
   bool reset;         ///< it ended with a reset
+  bool family6;       ///< the program sees it as AF_INET6: its names are IPv4-mapped
   bool unaccepted;    ///< waits in a listener's queue that moved with the process
   int fd;             ///< a number that carries it: the program's first, or a high one of the library's own
   int old_fd;         ///< the old connection while draining directly, else -1
@@ -59,20 +62,24 @@ struct VSocket {
   Endpoint local, peer;
   ConnId conn;
   Generation peer_gen;
+  int numbers;        ///< how many of the program's numbers point here
+  uint32_t arrivals;  ///< counts what edge-triggered epoll wants to hear of: data, an end, room to write
+  bool held;          ///< shared with other processes and about to be redirected in all of them: calls wait
+  bool shared;        ///< other processes have it too (fork): what comes over the old connection is not taken into memory
   InBuffer in;
   InBuffer out;       ///< kAwaiting: written by the program, not yet by us; at most kMaxOut
+  struct Watch* watches;  ///< its entries in epoll sets (watches.h)
   SavedOptions* saved;
   VSocket* next_free;
 };
 
-extern uint8_t kind[kMaxFd];
 extern VSocket* vsocket_of[kMaxFd];
 extern VSocket vsockets[kMaxVSockets];  // bss: untouched slots cost nothing
 extern int used_vsockets;               ///< slots from here on were never used
 extern int used_fds;                    ///< numbers from here on were never virtual
-extern uint8_t any_slow;                ///< 1 while any number has a kSlow bit: poll's short cut
+extern uint32_t any_slow;               ///< 1 while any number has a kSlow bit: poll's short cut
 
-inline uint8_t kind_of(int fd) { return static_cast<unsigned>(fd) < static_cast<unsigned>(kMaxFd) ? kind[fd] : 0; }
+inline uint8_t kind_of(int fd) { return static_cast<unsigned>(fd) < static_cast<unsigned>(kMaxFd) ? ms_kind[fd] : 0; }
 
 /// A zeroed slot in state kFree, or nullptr when all are in use.
 VSocket* allocate_vsocket();
@@ -85,10 +92,15 @@ void detach(int fd);
 void refresh(VSocket* vs);
 void set_state(VSocket* vs, ConnState to);
 VSocket* find_conn(const ConnId& conn);
-int count_numbers(const VSocket* vs);
+/// Something came that a waiting call may be waiting for.
+void note_arrival(VSocket* vs);
 
 template <class F>
 void for_each_number(const VSocket* vs, F f) {
+  if (vs->numbers == 1) {
+    f(vs->fd);
+    return;
+  }
   for (int fd = 0; fd < used_fds; ++fd)
     if (vsocket_of[fd] == vs) f(fd);
 }

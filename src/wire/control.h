@@ -32,15 +32,17 @@ enum class Control : uint16_t {
   kFrozen,         ///< the process stands still and its image begins; arg0: connections; error+text: cannot be saved
   kReconnect,      ///< after a restore, one per connection: conn, local, peer, gens, flags
   kRestored,       ///< all memory and resources are in place; arg0: connections announced; error+text
+  kFork,           ///< the process is about to fork; fd: the daemon's end of the child's control channel
   kSettled,        ///< after a move: no connection is on its way any more
   // daemon -> process
   kStart = 64,     ///< the first record: local.ip = virtual address, local_gen, flags, text = node name; fds: image, mirror
   kConnected,      ///< conn, error; fd
-  kInstall,        ///< conn, gens; fd, or error=ENOTCONN: the peer has closed for good
+  kInstall,        ///< conn, gens; fd, or error=ENOTCONN: the peer has closed for good; arg1: forks that the daemon has heard of
   kFreeze,         ///< fds: image stream, the mirror's mailbox
   kCommit,         ///< to the old process: the new one runs; end without a trace
   kRollback,       ///< to the old process: nothing has happened; go on
   kResume,         ///< to the new process: run
+  kHold,           ///< conn, arg1 as in kInstall; arg0: 1: calls on it wait, 0: they go on; answered by kInstalled
 };
 
 inline constexpr uint32_t kFlagRestore = 1;    ///< kStart: fill yourself from the image stream
@@ -48,6 +50,8 @@ inline constexpr uint32_t kFlagConnector = 2;  ///< this end opened the connecti
 /// kInstall: `text` begins with a wire::Answer, to be written on the new connection before the program can write.
 inline constexpr uint32_t kFlagAnswer = 8;
 inline constexpr uint32_t kAnswerLength = 48;
+/// kInstall: other processes have the connection, too.
+inline constexpr uint32_t kFlagShared = 16;
 inline constexpr uint32_t kFlagMirror = 4;     ///< kStart/kFreeze: a mirror descriptor is among the fds
 
 struct ControlRecord {

@@ -1,0 +1,160 @@
+// SPDX-FileCopyrightText: 2026 The msocket authors
+// SPDX-License-Identifier: MIT
+#include "src/transport/world.h"
+
+#include <fcntl.h>
+#include <linux/futex.h>
+#include <string.h>
+#include <time.h>
+
+#include "src/transport/raw.h"
+#include "src/transport/runtime.h"
+
+extern "C" char __libc_single_threaded __attribute__((weak));
+
+namespace msocket::transport {
+
+namespace {
+
+constexpr int kMaxThreads = 1024;
+constexpr long kLookAgainNs = 2'000'000;  // a thread that has not come by then may have ended, or blocks the signal
+
+struct World {
+  volatile uint32_t stopping = 0;  // odd while the others are to stand still; futex
+  volatile uint32_t arrived = 0;   // how many do; futex
+  int stopper = 0;                 // thread id
+  int count = 0;
+  int ids[kMaxThreads];
+  volatile uint8_t here[kMaxThreads];
+};
+World world;
+
+bool alone() { return !&__libc_single_threaded || __libc_single_threaded; }
+
+void futex_wait(volatile uint32_t* word, uint32_t value, const timespec* timeout) {
+  raw::sys(SYS_futex, const_cast<uint32_t*>(word), FUTEX_WAIT_PRIVATE, value, timeout, 0, 0);
+}
+void futex_wake(volatile uint32_t* word) {
+  raw::sys(SYS_futex, const_cast<uint32_t*>(word), FUTEX_WAKE_PRIVATE, 0x7fffffff, 0, 0, 0);
+}
+
+// Calls f(thread id) for every thread but this one.
+template <class F>
+void for_each_other_thread(F f) {
+  struct Entry {
+    uint64_t inode;
+    int64_t offset;
+    uint16_t length;
+    uint8_t type;
+    char name[];
+  };
+  int self = static_cast<int>(raw::gettid());
+  long folder = raw::sys(SYS_open, "/proc/self/task", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+  if (folder < 0) return;
+  alignas(8) char buffer[4096];
+  for (;;) {
+    long n = raw::sys(SYS_getdents64, folder, buffer, sizeof buffer);
+    if (n <= 0) break;
+    for (long at = 0; at < n;) {
+      auto* entry = reinterpret_cast<Entry*>(buffer + at);
+      at += entry->length;
+      int id = 0;
+      for (const char* p = entry->name; *p >= '0' && *p <= '9'; ++p) id = id * 10 + (*p - '0');
+      if (id > 0 && id != self) f(id);
+    }
+  }
+  raw::close(static_cast<int>(folder));
+}
+
+// True when the thread will not come: it has ended, or blocks the signal.
+bool will_not_come(int id) {
+  char path[64] = "/proc/self/task/", digits[16], text[4096];
+  int n = 0;
+  for (int rest = id; rest; rest /= 10) digits[n++] = static_cast<char>('0' + rest % 10);
+  char* p = path + strlen(path);
+  while (n) *p++ = digits[--n];
+  memcpy(p, "/status", 8);
+  long fd = raw::sys(SYS_open, path, O_RDONLY | O_CLOEXEC, 0);
+  if (fd < 0) return true;
+  long length = raw::read(static_cast<int>(fd), text, sizeof text - 1);
+  raw::close(static_cast<int>(fd));
+  if (length <= 0) return true;
+  text[length] = 0;
+  for (const char* line = text; *line; ++line) {
+    if (memcmp(line, "State:\tZ", 8) == 0 || memcmp(line, "State:\tX", 8) == 0) return true;
+    if (memcmp(line, "SigBlk:\t", 8) == 0) {
+      // 16 hexadecimal digits, signal 64 first.
+      char digit = line[8 + (64 - wire::kControlSignal) / 4];
+      int value = digit >= 'a' ? digit - 'a' + 10 : digit - '0';
+      return value >> ((wire::kControlSignal - 1) % 4) & 1;
+    }
+    while (*line && *line != '\n') ++line;
+    if (!*line) break;
+  }
+  return false;
+}
+
+}  // namespace
+
+void stop_world() {
+  if (world.stopping & 1 || alone()) return;
+  world.stopper = static_cast<int>(raw::gettid());
+  world.count = 0;
+  world.arrived = 0;
+  memset(const_cast<uint8_t*>(world.here), 0, sizeof world.here);
+  __atomic_add_fetch(&world.stopping, 1, __ATOMIC_SEQ_CST);
+  long pid = raw::getpid();
+  int settled = 0;
+  // A thread that is not yet here may start another: go round until nobody is new and everybody has come.
+  for (bool again = true; again;) {
+    again = false;
+    for_each_other_thread([&](int id) {
+      for (int i = 0; i < world.count; ++i)
+        if (world.ids[i] == id) return;
+      if (world.count == kMaxThreads) return;
+      world.ids[world.count] = id;
+      __atomic_add_fetch(&world.count, 1, __ATOMIC_SEQ_CST);
+      raw::sys(SYS_tgkill, pid, id, wire::kControlSignal);
+      again = true;
+    });
+    for (;;) {
+      uint32_t arrived = world.arrived;
+      settled = 0;
+      for (int i = 0; i < world.count; ++i) settled += world.here[i];
+      if (settled == world.count) break;
+      timespec limit{0, kLookAgainNs};
+      futex_wait(&world.arrived, arrived, &limit);
+      if (world.arrived != arrived) continue;
+      for (int i = 0; i < world.count; ++i)
+        if (!world.here[i] && will_not_come(world.ids[i])) world.here[i] = 1;
+    }
+  }
+}
+
+void resume_world() {
+  if (!(world.stopping & 1)) return;
+  __atomic_add_fetch(&world.stopping, 1, __ATOMIC_SEQ_CST);
+  futex_wake(&world.stopping);
+}
+
+bool held_in_handler() {
+  uint32_t stopping = world.stopping;
+  int self = static_cast<int>(raw::gettid());
+  if (!(stopping & 1) || world.stopper == self) return false;
+  for (int i = 0; i < world.count; ++i)
+    if (world.ids[i] == self) world.here[i] = 1;
+  __atomic_add_fetch(&world.arrived, 1, __ATOMIC_SEQ_CST);
+  futex_wake(&world.arrived);
+  while (world.stopping == stopping) futex_wait(&world.stopping, stopping, nullptr);
+  return true;
+}
+
+void announce_change() {
+  __atomic_add_fetch(&rt.epoch, 1, __ATOMIC_SEQ_CST);
+  futex_wake(&rt.epoch);
+  if (alone() || (world.stopping & 1)) return;  // those who stand in the handler look again when they are let go
+  long pid = raw::getpid();
+  for_each_other_thread([&](int id) { raw::sys(SYS_tgkill, pid, id, wire::kControlSignal); });
+}
+
+}  // namespace msocket::transport
