@@ -3,6 +3,7 @@
 #include "src/checkpoint/image_writer.h"
 
 #include <errno.h>
+#include <sys/mman.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
@@ -95,9 +96,13 @@ bool list_regions(wire::ImageHeader* header, ImageRegion* regions, char* text, u
     if (path_starts(map, "[stack]")) region.kind = RegionKind::kStack;
     else if (path_starts(map, "[heap]")) region.kind = RegionKind::kHeap;
     else if (map.path_length && map.path[0] == '/') {
-      if (is_deleted(map)) {
-        refuse_map(why, map, " cannot be found again on another node");
-        return false;
+      if (is_deleted(map)) {  // its content travels; only this process has it
+        if (map.prot & PROT_EXEC) {
+          refuse_map(why, map, " cannot be found again on another node");
+          return false;
+        }
+        region.all = 1;
+        continue;
       }
       if (map.path_length >= sizeof region.path) {
         refuse_map(why, map, ": the path is too long to carry");
@@ -122,7 +127,7 @@ long write_image(int fd, const wire::ImageHeader& header, const ImageRegion* reg
   if (r == 0) r = scanner.open();
   for (uint32_t i = 0; i < header.regions && r == 0; ++i) {
     const ImageRegion& region = regions[i];
-    scanner.range(region.start, region.end);
+    scanner.range(region.start, region.end, region.all);
     bool unreadable = !(region.prot & PROT_READ);
     for (;;) {
       long n = scanner.next(runs, kMost);

@@ -38,13 +38,19 @@ void PageScanner::close() {
   fd_ = -1;
 }
 
-void PageScanner::range(uint64_t start, uint64_t end) {
+void PageScanner::range(uint64_t start, uint64_t end, bool all) {
+  all_ = all;
   at_ = start;
   end_ = end;
 }
 
 long PageScanner::next(PageRun* runs, int most) {
   if (at_ >= end_) return 0;
+  if (all_) {
+    runs[0] = {at_, end_};
+    at_ = end_;
+    return 1;
+  }
   if (ioctl_works_) {
     long n = next_by_ioctl(runs, most);
     if (n != -ENOTTY && n != -EINVAL) return n;

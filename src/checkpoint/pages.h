@@ -17,7 +17,8 @@ class PageScanner {
   long open();
   void close();
   /// Starts over on [start, end).
-  void range(uint64_t start, uint64_t end);
+  /// `all`: every page of it, whatever the kernel could find again in a file.
+  void range(uint64_t start, uint64_t end, bool all = false);
   /// Fills up to `most` runs; 0: the range is done; negative: -errno.
   long next(PageRun* runs, int most);
 
@@ -27,6 +28,7 @@ class PageScanner {
   int fd_ = -1;
   bool ioctl_works_ = true;
   uint64_t at_ = 0, end_ = 0;
+  bool all_ = false;
 };
 
 }  // namespace msocket::checkpoint

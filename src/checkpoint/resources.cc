@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/time.h>
 #include <unistd.h>
@@ -37,6 +38,9 @@ struct SavedFile {
   int flags;     ///< F_GETFL
   bool close_on_exec;
   int64_t offset;
+  char* content;  ///< of a file that has been deleted: nobody else can give it
+  int64_t size;
+  bool deleted;
   char path[280];
 };
 
@@ -120,6 +124,52 @@ bool library_owned(int fd, const int* own, int count) {
   return found;
 }
 
+constexpr int64_t kMaxDeleted = 256 << 20;
+
+// A temporary file that the program has unlinked. Null, or why not.
+const char* take_content(int fd, int64_t size, SavedFile* file) {
+  if (size > kMaxDeleted) return ", a deleted file of more than 256 MiB";
+  file->size = size;
+  file->deleted = true;
+  char* name = strrchr(file->path, '/');  // the folder is what is needed there
+  if (name) name[name == file->path ? 1 : 0] = 0;
+  if (size == 0) return nullptr;
+  void* at = raw::mmap(nullptr, static_cast<size_t>(size), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS);
+  if (raw::failed(at)) return ", a deleted file, and there is no memory for its content";
+  file->content = static_cast<char*>(at);
+  // The program may have opened it for writing only.
+  char link[64];
+  number_path("/proc/self/fd/", fd, link);
+  long own = raw::sys(SYS_openat, AT_FDCWD, link, O_RDONLY | O_CLOEXEC);
+  int64_t done = 0;
+  while (own >= 0 && done < size) {
+    long n = raw::sys(SYS_pread64, own, file->content + done, size - done, done);
+    if (n <= 0) break;
+    done += n;
+  }
+  if (own >= 0) raw::close(static_cast<int>(own));
+  return done == size ? nullptr : ", a deleted file that cannot be read";
+}
+
+// A file without a name again, with the same content. The new descriptor or -errno.
+long put_content(const SavedFile& file) {
+  constexpr int kPrivate = 0600;
+  int flags = (file.flags & (O_APPEND | O_NONBLOCK | O_SYNC | O_DSYNC)) | O_CLOEXEC;
+  long fd = raw::sys(SYS_openat, AT_FDCWD, file.path, O_TMPFILE | O_RDWR | flags, kPrivate);
+  if (fd < 0) fd = raw::sys(SYS_openat, AT_FDCWD, "/tmp", O_TMPFILE | O_RDWR | flags, kPrivate);
+  if (fd < 0) fd = raw::sys(SYS_memfd_create, "msocket", MFD_CLOEXEC);
+  if (fd < 0) return fd;
+  for (int64_t done = 0; done < file.size;) {
+    long n = raw::sys(SYS_pwrite64, fd, file.content + done, file.size - done, done);
+    if (n <= 0) {
+      raw::close(static_cast<int>(fd));
+      return n ? n : -EIO;
+    }
+    done += n;
+  }
+  return fd;
+}
+
 void save_file(int fd, Refusal* why) {
   struct stat st;
   if (raw::sys(SYS_fstat, fd, &st) != 0) return;
@@ -132,6 +182,9 @@ void save_file(int fd, Refusal* why) {
   SavedFile& file = saved.files[saved.file_count];
   file.fd = fd;
   file.provided = -1;
+  file.content = nullptr;
+  file.size = 0;
+  file.deleted = false;
   file.flags = static_cast<int>(raw::fcntl(fd, F_GETFL));
   file.close_on_exec = raw::fcntl(fd, F_GETFD) & FD_CLOEXEC;
   for (int i = 0; i < kProvided; ++i)
@@ -147,7 +200,8 @@ void save_file(int fd, Refusal* why) {
     else if (S_ISSOCK(st.st_mode)) problem = ", a plain socket";
     else if (S_ISFIFO(st.st_mode)) problem = ", a pipe";
     else if (!regular && !(S_ISCHR(st.st_mode) && harmless_device(file.path))) problem = ", which is bound to this node";
-    else if (regular && (st.st_nlink == 0 || ends_with(file.path, " (deleted)"))) problem = ", a deleted file";
+    else if (regular && (st.st_nlink == 0 || ends_with(file.path, " (deleted)")))
+      problem = S_ISDIR(st.st_mode) ? ", a deleted directory" : take_content(fd, st.st_size, &file);
     if (problem) {
       why->add("descriptor ");
       why->add(static_cast<long>(fd));
@@ -231,6 +285,15 @@ bool save_resources(const int* own_fds, int own_count, Refusal* why) {
   return true;
 }
 
+void forget_resources() {
+  for (int i = 0; i < saved.file_count; ++i) {
+    SavedFile& file = saved.files[i];
+    if (file.content) raw::munmap(file.content, static_cast<size_t>(file.size));
+    file.content = nullptr;
+  }
+  saved.file_count = 0;
+}
+
 bool restore_resources(Refusal* why) {
   if (raw::sys(SYS_chdir, saved.cwd) != 0) {
     why->add("no directory ");
@@ -256,7 +319,7 @@ bool restore_resources(Refusal* why) {
       continue;
     }
     int mode = file.flags & ~(O_CREAT | O_EXCL | O_TRUNC | O_NOCTTY);
-    fd = raw::sys(SYS_openat, AT_FDCWD, file.path, mode | O_CLOEXEC, 0);
+    fd = file.deleted ? put_content(file) : raw::sys(SYS_openat, AT_FDCWD, file.path, mode | O_CLOEXEC, 0);
     if (fd < 0) {
       why->add(fd == -ENOENT ? "no file " : "cannot open ");
       why->add(file.path);
@@ -274,6 +337,7 @@ bool restore_resources(Refusal* why) {
     if (fd >= 0) raw::close(fd);
   for (int sig = 1; sig <= kSignals; ++sig) raw::sys(SYS_rt_sigaction, sig, &saved.actions[sig], nullptr, 8);
   raw::sys(SYS_sigaltstack, &saved.alternate_stack, nullptr);
+  forget_resources();
   for (int i = 0; i < 3; ++i) raw::sys(SYS_setitimer, i, &saved.timers[i], nullptr);
   return true;
 }

@@ -20,6 +20,8 @@ struct Refusal {
 void note_provided();
 /// Looks at everything and saves it in memory of the process's own. False: `why` says what cannot move; nothing changed.
 bool save_resources(const int* own_fds, int own_count, Refusal* why);
+/// Gives back what save_resources has taken, when the process goes on here.
+void forget_resources();
 /// Puts everything back in the new process. False: `why` says what is not here.
 bool restore_resources(Refusal* why);
 

@@ -127,12 +127,14 @@ void freeze(int image_fd, int mailbox_fd) {
   say(wire::Control::kFrozen, connections, &why);
   if (!good) {
     transport::close_own(image_fd);
+    forget_resources();
     transport::undo_freeze();
   } else if (msocket_context_save(&context) == 0) {
     unsigned long bytes = 0;
     write_image(image_fd, b->header, b->regions, &bytes);  // a broken stream shows at the other end: the verdict will say
     transport::close_own(image_fd);
     if (wait_committed()) raw::exit_group(0);
+    forget_resources();
     transport::undo_freeze();
   } else {
     arrive();

@@ -11,7 +11,9 @@
 
 #include <climits>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <optional>
 #include <stdexcept>
 
@@ -32,11 +34,25 @@ constexpr const char* kHelp =
     "Runs a program whose connections follow it from node to node. Without a configuration it starts a daemon on this\n"
     "host for this program alone.\n";
 
+// libmsocket-preload.so: beside this program's folder as installed, or $MSOCKET_PRELOAD.
+std::string preload_library() {
+  if (const char* given = std::getenv("MSOCKET_PRELOAD"); given && *given) return given;
+  std::string path = std::filesystem::path(program_folder()).parent_path() / "lib" / "libmsocket-preload.so";
+  if (access(path.c_str(), R_OK) != 0)
+    throw std::runtime_error("no library " + path + " (install msocket, or set MSOCKET_PRELOAD)");
+  return path;
+}
+
 proto::StartRank describe(const CommandLine& line) {
   proto::StartRank spec;
   for (const std::string& word : line.words) spec.add_argv(word);
-  for (char** variable = environ; *variable; variable++)
-    if (std::strncmp(*variable, "MSOCKET_HOME=", 13) != 0) spec.add_env(*variable);
+  std::string preload = line.has("no-preload") ? "" : preload_library();
+  for (char** variable = environ; *variable; variable++) {
+    if (std::strncmp(*variable, "MSOCKET_HOME=", 13) == 0) continue;
+    if (!preload.empty() && std::strncmp(*variable, "LD_PRELOAD=", 11) == 0) preload += std::string(":") + (*variable + 11);
+    else spec.add_env(*variable);
+  }
+  if (!preload.empty()) spec.add_env("LD_PRELOAD=" + preload);
   char cwd[PATH_MAX];
   if (!getcwd(cwd, sizeof cwd)) throw std::runtime_error(std::string("working directory: ") + std::strerror(errno));
   spec.set_cwd(cwd);
@@ -154,7 +170,8 @@ class Msrun {
 int run(int argc, char** argv) {
   po::options_description options = common_options();
   options.add_options()("node", po::value<std::string>()->value_name("NAME"), "where it starts (default: this host)")(
-      "vip", po::value<std::string>()->value_name("A.B.C.D"), "its virtual address (default: any)");
+      "vip", po::value<std::string>()->value_name("A.B.C.D"), "its virtual address (default: any)")(
+      "no-preload", "the program calls msocket itself (ms_socket and so on): leave its other calls alone");
   CommandLine line = parse_options(argc, argv, options, "msrun", kHelp, true);
   if (line.words.empty()) throw std::runtime_error("no program given (see msrun --help)");
   signal(SIGPIPE, SIG_IGN);

@@ -9,7 +9,7 @@
 namespace msocket::wire {
 
 inline constexpr uint64_t kImageMagic = 0x31676d4974656b73;  // "sketImg1"
-inline constexpr uint32_t kImageVersion = 1;
+inline constexpr uint32_t kImageVersion = 2;
 inline constexpr uint32_t kImageMaxRegions = 2048;
 inline constexpr uint32_t kImagePathMax = 200;
 
@@ -39,9 +39,11 @@ struct ImageRegion {
   uint64_t offset = 0;
   uint32_t prot = 0;
   RegionKind kind{};
+  uint32_t all = 0;   ///< every page is in the stream, also those that the process has not changed
+  uint32_t pad = 0;
   char path[kImagePathMax] = {};  ///< of a mapped file, NUL-terminated
 };
-static_assert(sizeof(ImageRegion) == 232);
+static_assert(sizeof(ImageRegion) == 240);
 
 /// A run of pages; `len` bytes follow. len == 0 ends the image.
 struct ImageRun {
