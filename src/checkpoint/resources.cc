@@ -12,6 +12,8 @@
 
 #include <initializer_list>
 
+#include "src/checkpoint/eventfds.h"
+#include "src/checkpoint/pipes.h"
 #include "src/transport/raw.h"
 #include "src/transport/runtime.h"
 #include "src/transport/vsocket.h"
@@ -193,6 +195,8 @@ void save_file(int fd, Refusal* why) {
   number_path("/proc/self/fd/", fd, link);
   long n = raw::sys(SYS_readlink, link, file.path, sizeof file.path - 1);
   file.path[n < 0 ? 0 : n] = 0;
+  if (file.provided < 0 && S_ISFIFO(st.st_mode) && memcmp(file.path, "pipe:[", 6) == 0) return note_pipe(fd, st.st_ino, why);
+  if (file.provided < 0 && strcmp(file.path, "anon_inode:[eventfd]") == 0) return save_eventfd(fd, why);
   if (file.provided < 0) {
     const char* problem = nullptr;
     bool regular = S_ISREG(st.st_mode) || S_ISDIR(st.st_mode);
@@ -266,13 +270,15 @@ bool save_resources(const int* own_fds, int own_count, Refusal* why) {
     }
   }
   saved.file_count = 0;
+  begin_pipes();
+  begin_eventfds();
   each_number("/proc/self/fd", [&](int number) {
     if (why->empty() && !library_owned(number, own_fds, own_count)) save_file(number, why);
     // In the new process the library's descriptors must not lie where the program's are.
     if (number >= transport::rt.high_from && !(transport::kind_of(number) & transport::kOwn) && number < wire::kControlFd)
       transport::rt.high_from = number + 1;
   });
-  if (!why->empty()) return false;
+  if (!why->empty() || !save_pipes(why)) return false;
   for (int sig = 1; sig <= kSignals; ++sig) raw::sys(SYS_rt_sigaction, sig, nullptr, &saved.actions[sig], 8);
   raw::sys(SYS_sigaltstack, nullptr, &saved.alternate_stack);
   for (int i = 0; i < 3; ++i) raw::sys(SYS_getitimer, i, &saved.timers[i]);
@@ -292,6 +298,7 @@ void forget_resources() {
     file.content = nullptr;
   }
   saved.file_count = 0;
+  forget_pipes();
 }
 
 bool restore_resources(Refusal* why) {
@@ -335,6 +342,7 @@ bool restore_resources(Refusal* why) {
   }
   for (int fd : stream)
     if (fd >= 0) raw::close(fd);
+  if (!restore_pipes(why) || !restore_eventfds(why)) return false;
   for (int sig = 1; sig <= kSignals; ++sig) raw::sys(SYS_rt_sigaction, sig, &saved.actions[sig], nullptr, 8);
   raw::sys(SYS_sigaltstack, &saved.alternate_stack, nullptr);
   forget_resources();
