@@ -35,7 +35,7 @@ uint16_t ephemeral_port() {
 
 bool port_taken(uint16_t port) {
   bool taken = false;
-  for_each_vsocket([&](VSocket* vs) { taken |= vs->state <= ConnState::kListening && vs->local.port == port; });
+  for_each_vsocket([&](VSocket* vs) { taken |= vs->state <= ConnState::kListening && vs->local.port == port && !vs->quiet; });
   return taken;
 }
 
@@ -88,10 +88,11 @@ long do_bind(int fd, const sockaddr* address, socklen_t length) {
       if (vs->state != ConnState::kFresh || vs->local.port) return -EINVAL;
       Endpoint wanted;
       NameKind name = read_name(address, length, &wanted);
-      if (name == NameKind::kAny && vs->family6 && v6_only(fd)) name = NameKind::kOther;
+      bool quiet = name == NameKind::kAny && vs->family6 && v6_only(fd);
       if (name == NameKind::kVirtual && wanted.ip != rt.vip) return -EADDRNOTAVAIL;
       if (name != NameKind::kOther) {
-        if (wanted.port && port_taken(wanted.port)) return -EADDRINUSE;
+        if (wanted.port && !quiet && port_taken(wanted.port)) return -EADDRINUSE;
+        vs->quiet = quiet;
         vs->local = {wanted.ip, wanted.port ? wanted.port : ephemeral_port(), 0};
         return 0;
       }
@@ -113,12 +114,7 @@ long do_listen(int fd, int backlog) {
   if (r < 0) return r;
   vs->option_fd = copy_high(vs->fd);
   vs->backlog = backlog;
-  wire::ControlRecord record;
-  record.type = wire::Control::kListen;
-  record.local = {rt.vip, vs->local.port};
-  record.arg0 = static_cast<uint64_t>(backlog);
-  r = send_control(rt.control_fd, record, &pair[1], 1);
-  raw::close(pair[1]);
+  r = announce_listener(vs, pair[1]);
   if (nonblocking(vs->fd)) raw::fcntl(pair[0], F_SETFL, O_NONBLOCK);
   for_each_number(vs, [&](int number) {
     raw::dup3(pair[0], number, raw::fcntl(number, F_GETFD) & FD_CLOEXEC ? O_CLOEXEC : 0);
@@ -297,8 +293,9 @@ long do_close(int fd) {
     wire::ControlRecord record;
     record.type = wire::Control::kUnlisten;
     record.local = {rt.vip, vs->local.port};
-    send_control(rt.control_fd, record);
+    if (!vs->quiet) send_control(rt.control_fd, record);
     close_own(vs->option_fd);
+    close_own(vs->quiet_fd);
   }
   if (vs->old_fd >= 0) close_own(vs->old_fd);
   vs->old_fd = -1;

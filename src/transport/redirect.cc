@@ -166,6 +166,19 @@ VSocket* adopt(const VSocket* listener, const wire::AcceptRecord& record, int fd
   return vs;
 }
 
+long announce_listener(VSocket* vs, int fd) {
+  if (vs->quiet) {
+    vs->quiet_fd = move_high(fd);
+    return vs->quiet_fd < 0 ? vs->quiet_fd : 0;
+  }
+  wire::ControlRecord record = about(vs, wire::Control::kListen);
+  record.local.ip = rt.vip;
+  record.arg0 = static_cast<uint64_t>(vs->backlog);
+  long r = send_control(rt.control_fd, record, &fd, 1);
+  raw::close(fd);
+  return r;
+}
+
 void prepare_freeze() {
   for (int i = 0; i < used_vsockets; ++i) {
     VSocket* listener = &vsockets[i];
@@ -212,10 +225,7 @@ void restore_listener(VSocket* vs) {
   if (options >= 0) vs->option_fd = move_high(static_cast<int>(options));
   int pair[2];
   if (raw::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, pair) != 0) return;
-  wire::ControlRecord record = about(vs, wire::Control::kListen);
-  record.arg0 = vs->backlog;
-  send_control(rt.control_fd, record, &pair[1], 1);
-  raw::close(pair[1]);
+  announce_listener(vs, pair[1]);
   place(pair[0], vs->fd);
 }
 

@@ -16,6 +16,9 @@ void on_hold(const wire::ControlRecord& record);
 /// kInstall: the connection goes over `fd` from now on (fd < 0: the peer has closed it for good).
 void on_install(const wire::ControlRecord& record, int fd);
 
+/// Gives the daemon's end of a listener channel to the daemon; the descriptor is used up. 0 or -errno.
+long announce_listener(VSocket* vs, int fd);
+
 /// The freeze: takes connections that wait in the listener channels into the tables, saves every socket's options.
 /// After this the process's memory says all that there is to say about its sockets.
 void prepare_freeze();

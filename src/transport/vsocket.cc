@@ -54,7 +54,7 @@ VSocket* allocate_vsocket() {
   else if (used_vsockets < kMaxVSockets) vs = &vsockets[used_vsockets++];
   else return nullptr;
   memset(static_cast<void*>(vs), 0, sizeof *vs);
-  vs->fd = vs->old_fd = vs->option_fd = -1;
+  vs->fd = vs->old_fd = vs->option_fd = vs->quiet_fd = -1;
   return vs;
 }
 
