@@ -38,37 +38,55 @@ void say_hello() {
   transport::send_control(wire::kControlFd, hello);
 }
 
+constexpr char kNoRoom[] = "the address range that the library needs for moving is taken";
+
+void refuse_freeze(int image_fd, int mailbox_fd) {
+  transport::close_own(image_fd);
+  transport::close_own(mailbox_fd);
+  wire::ControlRecord record;
+  record.type = wire::Control::kFrozen;
+  record.error = ECANCELED;
+  memcpy(record.text, kNoRoom, sizeof kNoRoom);
+  transport::send_control(rt.control_fd, record);
+}
+
 __attribute__((constructor)) void start() {
   const char* control = getenv("MSOCKET_CONTROL");
   if (!control || atoi(control) != wire::kControlFd || raw::fcntl(wire::kControlFd, F_GETFD) < 0) return;
   raw::fcntl(wire::kControlFd, F_SETFD, FD_CLOEXEC);
   void* at = raw::mmap(reinterpret_cast<void*>(kBootAddress), kBootSize, PROT_READ | PROT_WRITE,
                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE);
-  if (at != reinterpret_cast<void*>(kBootAddress)) {
-    raw::complain("the address range that the library needs for moving is taken; this process stays where it is");
-    return;
-  }
+  // Valgrind, for one, has no such addresses: the process has its virtual sockets all the same, and follows its peers.
+  bool movable = at == reinterpret_cast<void*>(kBootAddress);
   say_hello();
-  Boot* b = boot();
+  wire::ControlRecord start;
   int fds[wire::kMaxControlFds], count = 0;
-  long r = transport::receive_record(wire::kControlFd, &b->start, sizeof b->start, fds, &count, false);
-  if (r != 0 || b->start.magic != wire::kControlMagic || b->start.version != wire::kControlVersion ||
-      b->start.type != wire::Control::kStart) {
+  long r = transport::receive_record(wire::kControlFd, &start, sizeof start, fds, &count, false);
+  if (r != 0 || start.magic != wire::kControlMagic || start.version != wire::kControlVersion ||
+      start.type != wire::Control::kStart) {
     raw::complain("the node's daemon does not speak this version of msocket");
     raw::exit_group(1);
   }
-  b->control_fd = wire::kControlFd;
-  b->image_fd = count > 0 ? transport::move_high(fds[0]) : -1;
-  b->mirror_fd = count > 1 ? transport::move_high(fds[1]) : -1;
-  if (b->start.flags & wire::kFlagRestore) become_image();
+  if (start.flags & wire::kFlagRestore) {
+    if (!movable) {
+      raw::complain(kNoRoom);
+      raw::exit_group(1);
+    }
+    Boot* b = boot();
+    b->start = start;
+    b->control_fd = wire::kControlFd;
+    b->image_fd = count > 0 ? transport::move_high(fds[0]) : -1;
+    b->mirror_fd = count > 1 ? transport::move_high(fds[1]) : -1;
+    become_image();
+  }
 
   find_thread_fields();
   note_provided();
-  transport::freeze_hook = freeze;
+  transport::freeze_hook = movable ? freeze : refuse_freeze;
   rt.control_fd = wire::kControlFd;
-  rt.vip = b->start.local.ip;
-  rt.generation = b->start.local_gen;
-  memcpy(rt.node, b->start.text, sizeof rt.node - 1);
+  rt.vip = start.local.ip;
+  rt.generation = start.local_gen;
+  memcpy(rt.node, start.text, sizeof rt.node - 1);
   rt.active = true;
   transport::mark_own(rt.control_fd);
   pthread_atfork(transport::before_fork, transport::after_fork_in_parent, transport::after_fork_in_child);
