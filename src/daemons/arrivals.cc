@@ -95,7 +95,7 @@ void Arrivals::begin_filling(Arrival& arrival) {
   start.type = wire::Control::kStart;
   start.local = {arrival.rank->vip, 0, 0};
   start.local_gen = arrival.rank->generation;
-  start.flags = wire::kFlagRestore | wire::kFlagMirror;
+  start.flags = wire::kFlagRestore;
   strncpy(start.text, node_.name().c_str(), 63);
   arrival.rank->channel->send(start, {arrival.image.get(), arrival.mirror.get()});
   arrival.image.reset();

@@ -41,7 +41,7 @@ struct Mover::Move : std::enable_shared_from_this<Mover::Move> {
   Generation generation = 0;  // the new one
   Link::Ptr link;
   ScopedFd image;             // our end of the stream to the new process
-  ScopedFd mailbox, mailbox_mirror;
+  ScopedFd mailbox;
   pid_t mirror = -1;
   bool mirror_exited = false;
   bool frozen_asked = false;

@@ -48,7 +48,6 @@ inline constexpr uint32_t kFlagConnector = 2;  ///< this end opened the connecti
 /// kInstall: `text` begins with a wire::Answer, to be written on the new connection before the program can write.
 inline constexpr uint32_t kFlagAnswer = 8;
 inline constexpr uint32_t kAnswerLength = 48;
-inline constexpr uint32_t kFlagMirror = 4;     ///< kStart/kFreeze: a mirror descriptor is among the fds
 
 struct ControlRecord {
   uint32_t magic = kControlMagic;
