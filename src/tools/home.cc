@@ -201,20 +201,21 @@ awaitable<void> Home::recover(RankPtr rank) {
   if (rank->link) co_return;
   rank->exited = true;
   std::string why = "rank " + std::to_string(rank->number) + ": node " + rank->node + " is gone";
-  co_await finish(rank, kLostStatus, why);
+  co_await finish(rank, kLostStatus, why, Millis(0));
 }
 
 void Home::on_exited(const proto::RankExited& exited) {
   RankPtr rank = find(exited.job(), exited.rank());
   if (!rank || rank->exited || exited.generation() < rank->generation) return;
   rank->exited = true;
-  int status = exited.wait_status();
-  spawn(executor_, [this, rank, status]() -> awaitable<void> { co_await finish(rank, status, ""); });
+  std::string why = exited.lost();
+  int status = why.empty() ? exited.wait_status() : kLostStatus;
+  spawn(executor_, [this, rank, status, why]() -> awaitable<void> { co_await finish(rank, status, why, kOutputLimit); });
 }
 
-awaitable<void> Home::finish(RankPtr rank, int wait_status, std::string why) {
+awaitable<void> Home::finish(RankPtr rank, int wait_status, std::string why, Millis output) {
   auto alive = alive_;
-  if (why.empty()) co_await rank->io->finish(kOutputLimit);
+  if (output > Millis(0)) co_await rank->io->finish(output);
   rank->io->close();
   if (!*alive) co_return;
   if (rank->on_exit) rank->on_exit(wait_status, why);
