@@ -32,7 +32,7 @@ class SshHosts:
         self.here = ["ip", "netns", "exec", self.nodes[here][1]]
         self.own_address = self.nodes[here][0]
         self.addresses = [self.nodes[name][0] for name in there]
-        self.folder = os.path.join(cluster.work, "ssh")
+        self.folder = os.path.join(cluster.work, "openssh")
         self.client = os.path.join(self.folder, "bin")
         self.config = os.path.join(self.folder, "plain_config")
         self.servers = {}

@@ -274,6 +274,7 @@ awaitable<void> Mover::lose(Move& move) {
   const Rank::Ptr& rank = move.rank;
   spdlog::error("{}", move.lost);
   rank->lost = move.lost;
+  rank->tell_exit();  // before its peers see the end of their connections and give up with lines of their own
   node_.kill(rank, SIGKILL);
   co_await end_mirror(move);  // without kGo: its peers see their connections end, as with any process that dies
   while (!rank->exited) co_await wait_until(rank->changed, kDrainLimit, [&] { return rank->exited; });

@@ -2,7 +2,9 @@
 // SPDX-License-Identifier: MIT
 #include "src/tools/home.h"
 
+#include <cerrno>
 #include <csignal>
+#include <cstdio>
 #include <stdexcept>
 
 #include "src/tools/timeline.h"
@@ -208,9 +210,13 @@ void Home::on_exited(const proto::RankExited& exited) {
   RankPtr rank = find(exited.job(), exited.rank());
   if (!rank || rank->exited || exited.generation() < rank->generation) return;
   rank->exited = true;
-  std::string why = exited.lost();
-  int status = why.empty() ? exited.wait_status() : kLostStatus;
-  spawn(executor_, [this, rank, status, why]() -> awaitable<void> { co_await finish(rank, status, why, kOutputLimit); });
+  int status = exited.wait_status();
+  if (!exited.lost().empty()) {
+    // At once and not by the stub: its peers may give up now, and Hydra then kills the stubs.
+    std::fprintf(stderr, "%s: %s\n", program_invocation_short_name, exited.lost().c_str());
+    status = kLostStatus;
+  }
+  spawn(executor_, [this, rank, status]() -> awaitable<void> { co_await finish(rank, status, "", kOutputLimit); });
 }
 
 awaitable<void> Home::finish(RankPtr rank, int wait_status, std::string why, Millis output) {
