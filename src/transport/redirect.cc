@@ -47,6 +47,25 @@ void release_orphan(VSocket* vs) {
   if (fd >= 0) raw::close(fd);
 }
 
+// Connections that wait in the listener channels come into the tables; accept() finds them there.
+void take_waiting() {
+  for (int i = 0; i < used_vsockets; ++i) {
+    VSocket* listener = &vsockets[i];
+    if (listener->state != ConnState::kListening) continue;
+    for (;;) {
+      wire::AcceptRecord record;
+      int fds[wire::kMaxControlFds], count;
+      if (receive_record(listener->fd, &record, sizeof record, fds, &count, true) != 0) break;
+      if (count != 1) continue;
+      int fd = move_high(fds[0]);
+      VSocket* vs = fd >= 0 ? adopt(listener, record, fd) : nullptr;
+      if (vs) vs->unaccepted = true;
+      else if (fd >= 0) raw::close(fd);
+    }
+    refresh(listener);
+  }
+}
+
 }  // namespace
 
 void put_under_numbers(VSocket* vs, int fd) {
@@ -77,6 +96,10 @@ void on_connected(const wire::ControlRecord& record, int fd) {
 
 void on_install(const wire::ControlRecord& record, int fd) {
   VSocket* vs = find_conn(record.conn);
+  if (!vs) {
+    take_waiting();  // the program may not have accepted it yet
+    vs = find_conn(record.conn);
+  }
   wire::ControlRecord reply = record;
   reply.type = wire::Control::kInstalled;
   reply.error = 0;
@@ -146,21 +169,7 @@ VSocket* adopt(const VSocket* listener, const wire::AcceptRecord& record, int fd
 }
 
 void prepare_freeze() {
-  for (int i = 0; i < used_vsockets; ++i) {
-    VSocket* listener = &vsockets[i];
-    if (listener->state != ConnState::kListening) continue;
-    for (;;) {
-      wire::AcceptRecord record;
-      int fds[wire::kMaxControlFds], count;
-      if (receive_record(listener->fd, &record, sizeof record, fds, &count, true) != 0) break;
-      if (count != 1) continue;
-      int fd = move_high(fds[0]);
-      VSocket* vs = fd >= 0 ? adopt(listener, record, fd) : nullptr;
-      if (vs) vs->unaccepted = true;
-      else if (fd >= 0) raw::close(fd);
-    }
-    refresh(listener);
-  }
+  take_waiting();
   for_each_vsocket([](VSocket* vs) {
     void* at = raw::mmap(nullptr, sizeof(SavedOptions), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS);
     vs->saved = raw::failed(at) ? nullptr : static_cast<SavedOptions*>(at);
