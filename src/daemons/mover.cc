@@ -30,6 +30,7 @@ constexpr Millis kHandoverLimit(120000);
 constexpr Millis kCommitLimit(10000);
 constexpr Millis kAskLimit(60000);
 constexpr int kAskAlone = 5;           // times that the destination is asked before the master is
+constexpr Millis kRegisterLimit(3000);
 constexpr Millis kStillThere(3000);    // it has the rank, and a path to the master but none to us
 constexpr Millis kDrainLimit(60000);
 
@@ -248,6 +249,7 @@ awaitable<void> Mover::commit(Move& move) {
     // Never guess: the other side, or the master, knows whether it has started the new process.
     bool committed = co_await ask_committed(move);
     if (!committed) {
+      co_await register_again(move);
       co_await call_off(move, why);
       throw std::runtime_error("rank " + rank->name() + " stays on node " + node_.name() + ": " + why);
     }
@@ -268,6 +270,26 @@ awaitable<void> Mover::commit(Move& move) {
   Place place{move.to.name(), move.to.address(), static_cast<uint16_t>(move.to.port()), move.generation};
   node_.departed[rank->vip] = place;
   node_.directory.learn(rank->vip, place);
+}
+
+awaitable<void> Mover::register_again(Move& move) {
+  // Refused as long as the destination has not taken its registration back (Arrivals::commit).
+  auto deadline = Clock::now() + kRegisterLimit;
+  while (Clock::now() < deadline) {
+    try {
+      proto::Envelope request;
+      auto* address = request.mutable_register_address()->mutable_address();
+      address->set_vip(move.rank->vip);
+      address->set_generation(move.rank->generation);
+      address->set_node(node_.name());
+      address->set_job(move.rank->spec.job());
+      address->set_rank(move.rank->spec.rank());
+      co_await node_.directory.ask_master(move.rank->vip, std::move(request));
+      co_return;
+    } catch (const std::exception&) {
+    }
+    co_await sleep_for(Millis(20));
+  }
 }
 
 awaitable<void> Mover::lose(Move& move) {

@@ -34,6 +34,8 @@ class Mover {
   awaitable<Fence> ask_master(Move& move);
   /// The old process must not run and the new one is gone: the rank ends, and its home hears why.
   awaitable<void> lose(Move& move);
+  /// The destination may have been registered for a moment: peers must find the rank here before it goes on.
+  awaitable<void> register_again(Move& move);
   awaitable<void> end_mirror(Move& move);
 
   Node& node_;
