@@ -35,11 +35,13 @@ def must_refuse(done, *words, who="msctl"):
 
 
 class Job:
-    """A job in the background. Standard output and standard error are apart; standard input is `stdin` or empty."""
+    """A job in the background. Standard output and standard error are apart; standard input is `stdin` or empty. `before`: a
+    command that becomes mpiexec, as `ip netns exec` does."""
 
-    def __init__(self, cluster, name, words, env=None, stdin=subprocess.DEVNULL, migratable=True, wait_ranks=0, cwd=None):
+    def __init__(self, cluster, name, words, env=None, stdin=subprocess.DEVNULL, migratable=True, wait_ranks=0, cwd=None,
+                 before=()):
         self.cluster, self.name = cluster, name
-        command = [harness.installed("mpiexec")] + (["-migratable"] if migratable else []) + words
+        command = [*before, harness.installed("mpiexec")] + (["-migratable"] if migratable else []) + words
         base = os.path.join(cluster.work, name)
         self.out_file, self.err_file = base + ".out", base + ".err"
         with open(self.out_file, "wb") as out, open(self.err_file, "wb") as err:

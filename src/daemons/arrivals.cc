@@ -50,8 +50,8 @@ awaitable<void> Arrivals::prepare(Link::Ptr source, proto::Prepare request) {
 
   auto arrival = std::make_shared<Arrival>();
   arrival->source = source;
-  auto before = committed_.find(request.vip());
-  if (before != committed_.end() && before->second.first != request.start().job()) committed_.erase(before);
+  auto before = outcomes_.find(request.vip());
+  if (before != outcomes_.end() && before->second.job != request.start().job()) outcomes_.erase(before);
   auto rank = std::make_shared<Rank>(node_.io.get_executor());
   arrival->rank = rank;
   rank->spec = request.start();
@@ -95,7 +95,7 @@ void Arrivals::begin_filling(Arrival& arrival) {
   start.type = wire::Control::kStart;
   start.local = {arrival.rank->vip, 0, 0};
   start.local_gen = arrival.rank->generation;
-  start.flags = wire::kFlagRestore | wire::kFlagMirror;
+  start.flags = wire::kFlagRestore;
   strncpy(start.text, node_.name().c_str(), 63);
   arrival.rank->channel->send(start, {arrival.image.get(), arrival.mirror.get()});
   arrival.image.reset();
@@ -142,6 +142,7 @@ awaitable<void> Arrivals::commit(proto::Commit request) {
   std::string why;
   try {
     co_await register_here(rank);
+    fault_point("registered");
   } catch (const std::exception& error) {
     why = error.what();
   }
@@ -157,7 +158,7 @@ awaitable<void> Arrivals::commit(proto::Commit request) {
     });
     throw std::runtime_error("node " + node_.name() + ": " + why);
   }
-  committed_[rank->vip] = {rank->spec.job(), rank->generation};
+  outcomes_[rank->vip] = {rank->spec.job(), rank->generation, true};
   rank->state = RankState::kRunning;
   rank->settling = true;
   rank->awaits_home = true;
@@ -187,10 +188,10 @@ awaitable<void> Arrivals::ask(proto::AskMigration request, proto::AskMigration* 
   if (it != arrivals_.end() && it->second->rank->generation == request.generation()) discard(it->second);
   Rank::Ptr rank = node_.find(request.vip());
   if (rank) co_await node_.wait_settled_place(rank, kFillLimit);  // its registration may be under way
-  rank = node_.find(request.vip());
-  reply->set_known(rank != nullptr);
-  auto committed = committed_.find(request.vip());
-  reply->set_committed(committed != committed_.end() && committed->second.second >= request.generation());
+  auto outcome = outcomes_.find(request.vip());
+  bool known = outcome != outcomes_.end() && outcome->second.generation >= request.generation();
+  reply->set_known(known);
+  reply->set_committed(known && outcome->second.committed);
 }
 
 void Arrivals::link_closed(const Link::Ptr& link) {
@@ -204,6 +205,7 @@ void Arrivals::discard(const ArrivalPtr& arrival) {
   Rank::Ptr rank = arrival->rank;
   auto it = arrivals_.find(rank->vip);
   if (it != arrivals_.end() && it->second == arrival) arrivals_.erase(it);
+  outcomes_[rank->vip] = {rank->spec.job(), rank->generation, false};
   node_.kill(rank, SIGKILL);
   node_.drop(rank);
 }

@@ -23,7 +23,8 @@ class Arrivals {
   awaitable<void> handover(proto::Handover request, proto::Handover* reply);
   awaitable<void> commit(proto::Commit request);
   void call_off(const proto::CallOff& request);
-  /// Did the commit of this generation take place here? "No" is a promise: what was not committed is thrown away.
+  /// Did the commit of this generation take place here? "No" is a promise: what was not committed is thrown away. A daemon
+  /// that does not know the move (it was started since) does not promise anything.
   awaitable<void> ask(proto::AskMigration request, proto::AskMigration* reply);
   /// The source is gone before the commit: so is what it was sending.
   void link_closed(const Link::Ptr& link);
@@ -43,8 +44,13 @@ class Arrivals {
 
   Node& node_;
   std::map<uint32_t, ArrivalPtr> arrivals_;
-  /// The last commit of each address here (job, generation), for a source that has to ask.
-  std::map<uint32_t, std::pair<std::string, Generation>> committed_;
+  struct Outcome {
+    std::string job;
+    Generation generation = 0;
+    bool committed = false;
+  };
+  /// What became of the last arrival of each address here, for a source that has to ask.
+  std::map<uint32_t, Outcome> outcomes_;
 };
 
 }  // namespace msocket::daemons

@@ -64,8 +64,6 @@ Directory::MasterLink& Directory::master_of(uint32_t vip) {
   throw std::runtime_error("no master is configured for " + ip_text(vip));
 }
 
-uint32_t Directory::home_network() const { return masters_.front()->subnet.network; }
-
 awaitable<proto::Envelope> Directory::ask_master(uint32_t vip, proto::Envelope request) {
   MasterLink& master = master_of(vip);
   if (!master.link || !master.link->open())

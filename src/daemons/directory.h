@@ -43,7 +43,6 @@ class Directory {
   /// A living node by name; throws "no node 'x' (nodes: a b c)" or "node x: its daemon does not answer".
   awaitable<proto::NodeInfo> node(std::string name);
   awaitable<Link::Ptr> link_to(std::string address, uint16_t port);
-  uint32_t home_network() const;
 
  private:
   struct MasterLink {

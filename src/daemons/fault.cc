@@ -17,8 +17,18 @@ void fault_point(const char* stage) {
   std::string text(wanted), prefix = std::string(stage) + ":";
   if (!text.starts_with(prefix)) return;
   spdlog::warn("fault point {}", text);
-  if (text.substr(prefix.size()) == "kill") raise(SIGKILL);
+  std::string action = text.substr(prefix.size());
+  if (action == "kill") raise(SIGKILL);
+  if (action == "stop") {
+    raise(SIGSTOP);
+    return;
+  }
   throw std::runtime_error("refused at " + std::string(stage) + " (MSOCKET_FAULT)");
+}
+
+Millis test_limit(const char* variable, Millis normal) {
+  const char* text = getenv(variable);
+  return text ? Millis(strtoll(text, nullptr, 10)) : normal;
 }
 
 }  // namespace msocket::daemons

@@ -1,7 +1,7 @@
 // SPDX-FileCopyrightText: 2026 The msocket authors
 // SPDX-License-Identifier: MIT
 //
-// What msmaster's and msdaemon's main have in common.
+// How a daemon hears what it is, and that its end has come.
 #pragma once
 #include <string>
 

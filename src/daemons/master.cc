@@ -6,6 +6,8 @@
 
 #include <stdexcept>
 
+#include "src/util/text.h"
+
 namespace msocket::daemons {
 
 namespace {
@@ -90,7 +92,10 @@ awaitable<void> Master::serve(Link::Ptr link, proto::Envelope request, proto::En
       break;
     case proto::Envelope::kFence: {
       const auto& fence = request.fence();
-      reply.mutable_fence()->set_committed(table_.fence(fence.vip(), fence.generation()));
+      bool committed = table_.fence(fence.vip(), fence.generation());
+      reply.mutable_fence()->set_committed(committed);
+      spdlog::info("address {}: generation {} {}", ip_text(fence.vip()), fence.generation(),
+                   committed ? "is there" : "is refused from now on");
       break;
     }
     case proto::Envelope::kReleaseAddress:

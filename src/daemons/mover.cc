@@ -29,6 +29,9 @@ constexpr Millis kFreezeLimit(30000);
 constexpr Millis kHandoverLimit(120000);
 constexpr Millis kCommitLimit(10000);
 constexpr Millis kAskLimit(60000);
+constexpr int kAskAlone = 5;           // times that the destination is asked before the master is
+constexpr Millis kRegisterLimit(3000);
+constexpr Millis kStillThere(3000);    // it has the rank, and a path to the master but none to us
 constexpr Millis kDrainLimit(60000);
 
 double since(Clock::time_point start) { return std::chrono::duration<double, std::milli>(Clock::now() - start).count(); }
@@ -41,13 +44,20 @@ struct Mover::Move : std::enable_shared_from_this<Mover::Move> {
   Generation generation = 0;  // the new one
   Link::Ptr link;
   ScopedFd image;             // our end of the stream to the new process
-  ScopedFd mailbox, mailbox_mirror;
+  ScopedFd mailbox;
   pid_t mirror = -1;
   bool mirror_exited = false;
   bool frozen_asked = false;
+  std::string lost;           // one line: why there is no rank any more; empty: there is
   Clock::time_point started = Clock::now(), freeze_at;
   proto::MoveReport report;
   Event changed;
+
+  // What fails on the way to the other node names its address; people know it by its name.
+  std::string named(const std::string& why) const {
+    std::string address = to.address() + ":" + std::to_string(to.port());
+    return why.starts_with(address) ? "node " + to.name() + why.substr(address.size()) : why;
+  }
 };
 
 awaitable<proto::MoveReport> Mover::migrate(Rank::Ptr rank, std::string to) {
@@ -73,14 +83,12 @@ awaitable<proto::MoveReport> Mover::migrate(Rank::Ptr rank, std::string to) {
   } catch (const std::exception& error) {
     why = error.what();
   }
-  // What fails on the way to the other node names its address; people know it by its name.
-  std::string address = move->to.address() + ":" + std::to_string(move->to.port());
-  if (why.starts_with(address)) why = "node " + to + why.substr(address.size());
   if (why.empty()) {
     co_await commit(*move);
     co_await drain(*move);
     co_return move->report;
   }
+  why = move->named(why);
   co_await call_off(*move, why);
   throw std::runtime_error("rank " + rank->name() + " stays on node " + node_.name() + ": " + why);
 }
@@ -175,8 +183,11 @@ awaitable<void> Mover::hand_over(Move& move) {
 }
 
 awaitable<bool> Mover::ask_committed(Move& move) {
-  auto deadline = Clock::now() + kAskLimit;
+  auto deadline = Clock::now() + test_limit("MSOCKET_ASK_LIMIT_MS", kAskLimit);
+  const std::string name = "rank " + move.rank->name() + " is lost: node " + move.to.name();
+  bool there = false;  // the master has it: only what has become of it since is still to be found out
   for (int attempt = 0; Clock::now() < deadline; ++attempt) {
+    bool knows_nothing = false;  // the destination: it was started since
     try {
       Link::Ptr link =
           co_await node_.directory.link_to(move.to.address(), static_cast<uint16_t>(move.to.port()));
@@ -184,29 +195,46 @@ awaitable<bool> Mover::ask_committed(Move& move) {
       request.mutable_ask_migration()->set_vip(move.rank->vip);
       request.mutable_ask_migration()->set_generation(move.generation);
       proto::Envelope reply = co_await link->call(std::move(request), kCommitLimit);
-      co_return reply.ask_migration().committed();
+      if (reply.ask_migration().known()) co_return reply.ask_migration().committed();
+      knows_nothing = true;
     } catch (const std::exception&) {
     }
-    // It does not answer. The master has its registration, or makes sure that there will never be one.
-    if (attempt >= 5) {
+    if (knows_nothing || attempt >= kAskAlone) {
       try {
-        proto::Envelope request;
-        request.mutable_fence()->set_vip(move.rank->vip);
-        request.mutable_fence()->set_generation(move.generation);
-        proto::Envelope reply = co_await node_.directory.ask_master(move.rank->vip, std::move(request));
-        co_return reply.fence().committed();
+        Fence fence = co_await ask_master(move);
+        if (!fence.committed) co_return false;
+        if (knows_nothing || !fence.alive) {
+          move.lost = name + " had taken it over when its daemon ended";
+          co_return true;
+        }
+        if (!there) deadline = std::min(deadline, Clock::now() + kStillThere);
+        there = true;
       } catch (const std::exception&) {
       }
     }
     co_await sleep_for(Millis(100));
   }
-  throw std::runtime_error("node " + move.to.name() + " was lost in the moment of the commit, and rank " +
-                           move.rank->name() + " with it");
+  if (!there) move.lost = name + " fell silent in the moment of the commit, and the master does not answer either";
+  co_return true;
+}
+
+awaitable<Mover::Fence> Mover::ask_master(Move& move) {
+  proto::Envelope request, question;
+  request.mutable_fence()->set_vip(move.rank->vip);
+  request.mutable_fence()->set_generation(move.generation);
+  proto::Envelope reply = co_await node_.directory.ask_master(move.rank->vip, std::move(request));
+  Fence fence;
+  fence.committed = reply.fence().committed();
+  if (!fence.committed) co_return fence;
+  question.mutable_lookup()->set_vip(move.rank->vip);
+  proto::Envelope answer = co_await node_.directory.ask_master(move.rank->vip, std::move(question));
+  fence.alive = answer.lookup().node().alive();
+  co_return fence;
 }
 
 awaitable<void> Mover::commit(Move& move) {
   const Rank::Ptr& rank = move.rank;
-  std::string lost, why;
+  std::string why;
   rank->next_generation = move.generation + 1;  // whatever becomes of this one, it is not tried twice
   try {
     proto::Envelope request;
@@ -215,19 +243,19 @@ awaitable<void> Mover::commit(Move& move) {
     for (int signo : rank->held_signals) request.mutable_commit()->add_signals(signo);
     co_await move.link->call(std::move(request), kCommitLimit);
   } catch (const std::exception& error) {
-    why = error.what();
+    why = move.named(error.what());
   }
   if (!why.empty()) {
-    // Never guess: the other side knows whether it has started the new process.
-    bool committed = false;
-    try {
-      committed = co_await ask_committed(move);
-    } catch (const std::exception& error) {
-      lost = error.what();
-    }
-    if (lost.empty() && !committed) {
+    // Never guess: the other side, or the master, knows whether it has started the new process.
+    bool committed = co_await ask_committed(move);
+    if (!committed) {
+      co_await register_again(move);
       co_await call_off(move, why);
       throw std::runtime_error("rank " + rank->name() + " stays on node " + node_.name() + ": " + why);
+    }
+    if (!move.lost.empty()) {
+      co_await lose(move);
+      throw std::runtime_error(move.lost);
     }
   }
   move.report.set_pause_ms(since(move.freeze_at));
@@ -242,10 +270,39 @@ awaitable<void> Mover::commit(Move& move) {
   Place place{move.to.name(), move.to.address(), static_cast<uint16_t>(move.to.port()), move.generation};
   node_.departed[rank->vip] = place;
   node_.directory.learn(rank->vip, place);
-  if (!lost.empty()) {
-    node_.kill(rank, SIGKILL);
-    throw std::runtime_error(lost);
+}
+
+awaitable<void> Mover::register_again(Move& move) {
+  // Refused as long as the destination has not taken its registration back (Arrivals::commit).
+  auto deadline = Clock::now() + kRegisterLimit;
+  while (Clock::now() < deadline) {
+    try {
+      proto::Envelope request;
+      auto* address = request.mutable_register_address()->mutable_address();
+      address->set_vip(move.rank->vip);
+      address->set_generation(move.rank->generation);
+      address->set_node(node_.name());
+      address->set_job(move.rank->spec.job());
+      address->set_rank(move.rank->spec.rank());
+      co_await node_.directory.ask_master(move.rank->vip, std::move(request));
+      co_return;
+    } catch (const std::exception&) {
+    }
+    co_await sleep_for(Millis(20));
   }
+}
+
+awaitable<void> Mover::lose(Move& move) {
+  const Rank::Ptr& rank = move.rank;
+  spdlog::error("{}", move.lost);
+  rank->lost = move.lost;
+  rank->tell_exit();  // before its peers see the end of their connections and give up with lines of their own
+  node_.kill(rank, SIGKILL);
+  co_await end_mirror(move);  // without kGo: its peers see their connections end, as with any process that dies
+  while (!rank->exited) co_await wait_until(rank->changed, kDrainLimit, [&] { return rank->exited; });
+  rank->busy = false;
+  rank->generation = move.generation;  // the master may have this one: it is to be released
+  node_.ended(rank);
 }
 
 awaitable<void> Mover::drain(Move& move) {
@@ -287,10 +344,7 @@ awaitable<void> Mover::call_off(Move& move, std::string why) {
     verdict.type = wire::Control::kRollback;
     rank->channel->send(verdict);
   }
-  move.mailbox.reset();
-  if (move.mirror > 0 && !move.mirror_exited)
-    co_await wait_until(move.changed, Millis(5000), [&] { return move.mirror_exited; });
-  if (move.mirror > 0 && !move.mirror_exited) ::kill(move.mirror, SIGKILL);
+  co_await end_mirror(move);
   if (move.link && move.link->open()) {
     proto::Envelope request;
     request.mutable_call_off()->set_vip(rank->vip);
@@ -308,6 +362,14 @@ awaitable<void> Mover::call_off(Move& move, std::string why) {
   for (int signo : std::exchange(rank->held_signals, {})) node_.kill(rank, signo);
   rank->changed.notify();
   if (rank->exited) node_.ended(rank);
+}
+
+// It has only held the connections so far.
+awaitable<void> Mover::end_mirror(Move& move) {
+  move.mailbox.reset();
+  if (move.mirror > 0 && !move.mirror_exited)
+    co_await wait_until(move.changed, Millis(5000), [&] { return move.mirror_exited; });
+  if (move.mirror > 0 && !move.mirror_exited) ::kill(move.mirror, SIGKILL);
 }
 
 }  // namespace msocket::daemons

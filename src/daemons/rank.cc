@@ -50,6 +50,7 @@ void Rank::tell_exit() const {
   notice.mutable_rank_exited()->set_rank(spec.rank());
   notice.mutable_rank_exited()->set_wait_status(wait_status);
   notice.mutable_rank_exited()->set_generation(generation);
+  notice.mutable_rank_exited()->set_lost(lost);
   notify_home(std::move(notice));
 }
 

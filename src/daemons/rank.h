@@ -40,6 +40,7 @@ struct Rank : std::enable_shared_from_this<Rank> {
   pid_t pid = -1;
   pid_t said_pid = -1;        ///< pid of the process that said hello; -1: none has
   int wait_status = 0;
+  std::string lost;           ///< one line: why it ends, if a move has lost it
   bool exited = false;
 
   ProcessChannel::Ptr channel;

@@ -28,10 +28,6 @@ awaitable<void> Node::serve(Link::Ptr link, proto::Envelope request, proto::Enve
     case proto::Envelope::kAttach:
       attach(link, request.attach());
       break;
-    case proto::Envelope::kKillJob:
-      for (auto& [vip, rank] : ranks)
-        if (rank->spec.job() == request.kill_job().job()) kill(rank, SIGKILL);
-      break;
     case proto::Envelope::kListRanks:
       for (auto& [vip, rank] : ranks) {
         if (!rank->here()) continue;

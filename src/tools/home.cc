@@ -2,7 +2,9 @@
 // SPDX-License-Identifier: MIT
 #include "src/tools/home.h"
 
+#include <cerrno>
 #include <csignal>
+#include <cstdio>
 #include <stdexcept>
 
 #include "src/tools/timeline.h"
@@ -201,7 +203,7 @@ awaitable<void> Home::recover(RankPtr rank) {
   if (rank->link) co_return;
   rank->exited = true;
   std::string why = "rank " + std::to_string(rank->number) + ": node " + rank->node + " is gone";
-  co_await finish(rank, kLostStatus, why);
+  co_await finish(rank, kLostStatus, why, Millis(0));
 }
 
 void Home::on_exited(const proto::RankExited& exited) {
@@ -209,12 +211,17 @@ void Home::on_exited(const proto::RankExited& exited) {
   if (!rank || rank->exited || exited.generation() < rank->generation) return;
   rank->exited = true;
   int status = exited.wait_status();
-  spawn(executor_, [this, rank, status]() -> awaitable<void> { co_await finish(rank, status, ""); });
+  if (!exited.lost().empty()) {
+    // At once and not by the stub: its peers may give up now, and Hydra then kills the stubs.
+    std::fprintf(stderr, "%s: %s\n", program_invocation_short_name, exited.lost().c_str());
+    status = kLostStatus;
+  }
+  spawn(executor_, [this, rank, status]() -> awaitable<void> { co_await finish(rank, status, "", kOutputLimit); });
 }
 
-awaitable<void> Home::finish(RankPtr rank, int wait_status, std::string why) {
+awaitable<void> Home::finish(RankPtr rank, int wait_status, std::string why, Millis output) {
   auto alive = alive_;
-  if (why.empty()) co_await rank->io->finish(kOutputLimit);
+  if (output > Millis(0)) co_await rank->io->finish(output);
   rank->io->close();
   if (!*alive) co_return;
   if (rank->on_exit) rank->on_exit(wait_status, why);

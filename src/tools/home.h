@@ -73,7 +73,8 @@ class Home {
   awaitable<bool> attach(RankPtr rank, std::string address, uint16_t port, uint32_t generation);
   /// The rank's daemon is gone: is the rank elsewhere?
   awaitable<void> recover(RankPtr rank);
-  awaitable<void> finish(RankPtr rank, int wait_status, std::string why);
+  /// `why`: as for OnExit. `output`: how long to wait for more of it.
+  awaitable<void> finish(RankPtr rank, int wait_status, std::string why, Millis output);
   void start_recovery(const RankPtr& rank);
   void send_signal(Rank& rank, int signo);
   RankPtr find(const std::string& job, uint32_t rank);

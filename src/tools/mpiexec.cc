@@ -39,7 +39,7 @@ constexpr const char* kHelp =
     "  -config FILE      the cluster's configuration (default: $MSOCKET_CONFIG; without one, daemons are started\n"
     "                    for this job alone on the hosts named by -hosts or -f, else on this one)\n"
     "  -launcher NAME    how these daemons are started on other hosts: ssh (default), rsh; fork: all of them here\n"
-    "  -launcher-exec P  the program instead of ssh (default: $MSOCKET_SSH)\n"
+    "  -launcher-exec P  the command instead of ssh, with its options (default: $MSOCKET_SSH)\n"
     "\n"
     "MSOCKET_TIMELINE=FILE  every move is appended to FILE as one JSON object per line\n"
     "\n"

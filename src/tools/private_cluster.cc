@@ -29,6 +29,11 @@ constexpr int kMasterLimitMs = 10000;
 constexpr Millis kReadyLimit(60000);  // ssh to a sleepy host takes its time
 constexpr Millis kStopLimit(3000);
 
+// Whatever the user's ssh_config says: no terminal (the daemon reads its lifeline to the end), no forwardings (every host
+// would want the same ports), and no master for other sessions, which would stay when the job has ended. One that is
+// there is used.
+const std::vector<std::string> kSsh = {"ssh", "-x", "-T", "-o", "ControlMaster=no", "-o", "ClearAllForwardings=yes"};
+
 std::string own_host_name() {
   char name[256] = "localhost";
   gethostname(name, sizeof name - 1);
@@ -51,18 +56,32 @@ bool numeric(const std::string& host) {
   return inet_pton(AF_INET, host.c_str(), &address) == 1;
 }
 
-bool own_address(const std::string& address) {
+std::vector<std::string> own_addresses() {
+  std::vector<std::string> found;
   ifaddrs* all = nullptr;
-  if (getifaddrs(&all) != 0) return false;
-  bool found = false;
+  if (getifaddrs(&all) != 0) return found;
   for (ifaddrs* one = all; one; one = one->ifa_next) {
     if (!one->ifa_addr || one->ifa_addr->sa_family != AF_INET) continue;
     char text[INET_ADDRSTRLEN];
     inet_ntop(AF_INET, &reinterpret_cast<sockaddr_in*>(one->ifa_addr)->sin_addr, text, sizeof text);
-    found |= address == text;
+    found.push_back(text);
   }
   freeifaddrs(all);
   return found;
+}
+
+bool loopback(const std::string& address) { return address.starts_with("127."); }
+
+// Our address as `host` sees it. A name that only ssh knows: that of the default route, or the first of our own.
+std::string address_towards(const std::optional<std::string>& host) {
+  if (host) return outward_address(*host);
+  try {
+    return outward_address("192.0.2.1");
+  } catch (const std::exception&) {
+    for (const std::string& own : own_addresses())
+      if (!loopback(own)) return own;
+    throw;
+  }
 }
 
 // user@host is ssh's; the address is the host's.
@@ -91,9 +110,11 @@ std::string ending(int status) {
 }  // namespace
 
 bool is_local_host(const std::string& host) {
-  if (host == "localhost" || host == own_host_name() || host.rfind("127.", 0) == 0) return true;
+  if (host == "localhost" || host == own_host_name() || loopback(host)) return true;
   auto address = numeric(host) ? std::optional(host) : resolve(without_user(host));
-  return address && (address->rfind("127.", 0) == 0 || own_address(*address));
+  if (!address) return false;
+  std::vector<std::string> own = own_addresses();
+  return loopback(*address) || std::find(own.begin(), own.end(), *address) != own.end();
 }
 
 PrivateCluster::PrivateCluster(const Session& session, const Options& options) : session_(session) {
@@ -108,8 +129,7 @@ PrivateCluster::PrivateCluster(const Session& session, const Options& options) :
   for (const std::string& host : hosts_) {
     local.push_back(options.launcher == "fork" || is_local_host(host));
     if (local.back() || !outside.empty()) continue;
-    auto address = resolve(without_user(host));
-    outside = outward_address(address ? *address : "192.0.2.1");  // a name that only ssh knows: the default route
+    outside = address_towards(resolve(without_user(host)));
   }
   std::string here = outside.empty() ? "127.0.0.1" : outside;
 
@@ -117,7 +137,7 @@ PrivateCluster::PrivateCluster(const Session& session, const Options& options) :
   const char* ssh = std::getenv("MSOCKET_SSH");
   if (remote.empty() && ssh) remote = words_of(ssh);
   if (remote.empty())
-    remote = options.launcher == "rsh" ? std::vector<std::string>{"rsh"} : std::vector<std::string>{"ssh", "-x"};
+    remote = options.launcher == "rsh" ? std::vector<std::string>{"rsh"} : kSsh;
 
   config_.key = wire::random_key();
   try {
@@ -131,7 +151,7 @@ PrivateCluster::PrivateCluster(const Session& session, const Options& options) :
       std::vector<std::string> command;
       if (local[i]) {
         bool own = numeric(hosts_[i]) && options.launcher != "fork";
-        if (own && !outside.empty() && hosts_[i].rfind("127.", 0) == 0)
+        if (own && !outside.empty() && loopback(hosts_[i]))
           throw std::runtime_error("host " + hosts_[i] + " cannot be reached from the other hosts");
         config.node.address = own ? hosts_[i] : here;
         command = {daemon, "--config", "-", "--lifeline-fd", "0"};
@@ -211,8 +231,10 @@ PrivateCluster::Child PrivateCluster::launch(const std::string& name, const std:
 std::string PrivateCluster::last_line(const Child& child) const {
   std::ifstream log(child.log);
   std::string line, last = "it says nothing";
-  while (std::getline(log, line))
+  while (std::getline(log, line)) {
+    while (!line.empty() && isspace(static_cast<unsigned char>(line.back()))) line.pop_back();  // ssh ends its lines with \r\n
     if (!line.empty()) last = line;
+  }
   return last;
 }
 
@@ -241,7 +263,10 @@ awaitable<void> PrivateCluster::wait_ready(asio::any_io_executor executor) {
     }
     co_await sleep_for(Millis(20));
   }
-  throw std::runtime_error("no daemon on: " + missing);
+  std::string first = missing.substr(0, missing.find(' ')), why;
+  for (const Child& child : children_)
+    if (child.name == first) why = " (" + first + ": " + last_line(child) + ")";
+  throw std::runtime_error("no daemon within a minute on: " + missing + why);
 }
 
 void PrivateCluster::stop() {

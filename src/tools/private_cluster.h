@@ -26,7 +26,7 @@ class PrivateCluster {
   struct Options {
     std::vector<std::string> hosts;  ///< node names; empty: this host alone
     std::string launcher;            ///< ssh (default), rsh, or fork: every host stands for this one
-    std::string launcher_exec;       ///< instead of ssh; $MSOCKET_SSH too
+    std::string launcher_exec;       ///< instead of ssh, with its options, split at blanks; $MSOCKET_SSH too
   };
 
   /// Starts all of them and leaves `session`/config.json for msctl. Throws std::runtime_error: one line.

@@ -136,7 +136,7 @@ awaitable<void> StubServer::serve(StubPtr stub) {
   spec.set_rank(stub->rank);
   auto rewriter = std::make_shared<PmiSpawnRewriter>(stub_);
   Home::OnExit on_exit = [this, alive, stub](int wait_status, const std::string& lost) {
-    std::string text = lost.empty() ? "" : "ms-exec: " + lost;
+    std::string text = lost.empty() ? "" : "mpiexec: " + lost;
     spawn(executor_, [this, alive, stub, wait_status, text]() -> awaitable<void> {
       if (*alive) co_await answer(stub, wait_status, text);
     });
@@ -151,7 +151,7 @@ awaitable<void> StubServer::serve(StubPtr stub) {
   if (!*alive) co_return;
   if (!why.empty()) {
     bool missing = why.find("no such program") != std::string::npos;
-    std::string text = "ms-exec: rank " + std::to_string(stub->rank) + " on " + node + ": " + why;
+    std::string text = "mpiexec: rank " + std::to_string(stub->rank) + " on " + node + ": " + why;
     co_await answer(stub, missing ? kNotFoundStatus : kFailedStatus, text);
     co_return;
   }

@@ -48,6 +48,25 @@ void release_orphan(VSocket* vs) {
   if (fd >= 0) raw::close(fd);
 }
 
+// Connections that wait in the listener channels come into the tables; accept() finds them there.
+void take_waiting() {
+  for (int i = 0; i < used_vsockets; ++i) {
+    VSocket* listener = &vsockets[i];
+    if (listener->state != ConnState::kListening) continue;
+    for (;;) {
+      wire::AcceptRecord record;
+      int fds[wire::kMaxControlFds], count;
+      if (receive_record(listener->fd, &record, sizeof record, fds, &count, true) != 0) break;
+      if (count != 1) continue;
+      int fd = move_high(fds[0]);
+      VSocket* vs = fd >= 0 ? adopt(listener, record, fd) : nullptr;
+      if (vs) vs->unaccepted = true;
+      else if (fd >= 0) raw::close(fd);
+    }
+    refresh(listener);
+  }
+}
+
 }  // namespace
 
 void put_under_numbers(VSocket* vs, int fd) {
@@ -91,6 +110,10 @@ void on_hold(const wire::ControlRecord& record) {
 
 void on_install(const wire::ControlRecord& record, int fd) {
   VSocket* vs = find_conn(record.conn);
+  if (!vs) {
+    take_waiting();  // the program may not have accepted it yet
+    vs = find_conn(record.conn);
+  }
   if (vs && record.arg1 == rt.forks) {
     vs->held = false;
     vs->shared = record.flags & wire::kFlagShared;
@@ -180,21 +203,7 @@ long announce_listener(VSocket* vs, int fd) {
 }
 
 void prepare_freeze() {
-  for (int i = 0; i < used_vsockets; ++i) {
-    VSocket* listener = &vsockets[i];
-    if (listener->state != ConnState::kListening) continue;
-    for (;;) {
-      wire::AcceptRecord record;
-      int fds[wire::kMaxControlFds], count;
-      if (receive_record(listener->fd, &record, sizeof record, fds, &count, true) != 0) break;
-      if (count != 1) continue;
-      int fd = move_high(fds[0]);
-      VSocket* vs = fd >= 0 ? adopt(listener, record, fd) : nullptr;
-      if (vs) vs->unaccepted = true;
-      else if (fd >= 0) raw::close(fd);
-    }
-    refresh(listener);
-  }
+  take_waiting();
   for_each_vsocket([](VSocket* vs) {
     void* at = raw::mmap(nullptr, sizeof(SavedOptions), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS);
     vs->saved = raw::failed(at) ? nullptr : static_cast<SavedOptions*>(at);

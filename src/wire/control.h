@@ -52,7 +52,6 @@ inline constexpr uint32_t kFlagAnswer = 8;
 inline constexpr uint32_t kAnswerLength = 48;
 /// kInstall: other processes have the connection, too.
 inline constexpr uint32_t kFlagShared = 16;
-inline constexpr uint32_t kFlagMirror = 4;     ///< kStart/kFreeze: a mirror descriptor is among the fds
 
 struct ControlRecord {
   uint32_t magic = kControlMagic;
