@@ -83,15 +83,11 @@ c_decl {
 #define legal_from_draining    (bit(s_established) | bit(s_buffered) | bit(s_draining))
 #endif
 
-#define legal(f, t) (t == s_free || \
-  (((f == s_free -> legal_from_free : (f == s_fresh -> legal_from_fresh : (f == s_listening -> legal_from_listening : \
-    (f == s_connecting -> legal_from_connecting : (f == s_failed -> legal_from_failed : \
-    (f == s_established -> legal_from_established : (f == s_awaiting -> legal_from_awaiting : \
-    (f == s_draining -> legal_from_draining : legal_from_buffered)))))))) >> t) & 1))
+hidden short legal_from[9];    /* the rows, set once in init */
 
 /* change_state(): the only one that changes a state */
 inline go(e, to) {
-  assert(legal(st[e], to));
+  assert(to == s_free || ((legal_from[st[e]] >> to) & 1));
   st[e] = to
 }
 
@@ -143,13 +139,21 @@ byte gen[2] = 1;
 bit moving[2];         /* RankState::kMoving */
 bit runs[2] = 1;        /* the program runs, wherever */
 bit awaited[2];
+bit stash;             /* A's daemon keeps a connection for A that C's daemon has opened: Awaited::stash */
 byte installing[2];
 bit inflight[2];       /* a daemon's attempt to have the connection made anew is under way */
 byte unmoved = MOVES_A + MOVES_C;
 
-/* the control channel: kInstall {connection, local_gen, peer_gen, with the answer}, and the error of kInstalled */
-chan ctl[2] = [1] of { byte, byte, byte, bit };
-chan rep[2] = [1] of { byte };
+/* the control channel: kInstall {connection, local_gen, peer_gen, with the answer, which of the daemon's two has asked},
+   and the error of kInstalled, for the one that has asked: the end's own redirection (0), or its peer's (2) */
+chan ctl[2] = [2] of { byte, byte, byte, bit, byte };
+chan rep[4] = [2] of { byte };
+#ifdef MUT_REPLY_BY_CONNECTION
+#define PEERS 0
+#else
+#define PEERS 2
+#endif
+#define no_reply(e) (len(rep[e]) == 0 && len(rep[2 + e]) == 0)
 #define ESTALE 1
 #define EBUSY 2
 #define ENOTCONN 3
@@ -185,6 +189,16 @@ byte deaths = 1;
 init {
   byte i;
   atomic {
+    legal_from[s_free] = legal_from_free;
+    legal_from[s_fresh] = legal_from_fresh;
+    legal_from[s_listening] = legal_from_listening;
+    legal_from[s_connecting] = legal_from_connecting;
+    legal_from[s_failed] = legal_from_failed;
+    legal_from[s_established] = legal_from_established;
+    legal_from[s_awaiting] = legal_from_awaiting;
+    legal_from[s_draining] = legal_from_draining;
+    legal_from[s_buffered] = legal_from_buffered;
+
     /* The program's calls before there is a connection: calls_open.cc */
     go(A, s_fresh); go(A, s_listening); go(A, s_free);   /* the listener is a slot of its own; the accepted one begins free */
     go(C, s_fresh); go(C, s_connecting);

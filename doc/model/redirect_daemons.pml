@@ -108,7 +108,7 @@ inline finish(e, k, mygen, pg) {
   :: else ->
      awaited[e] = 0;
      installing[e]++;
-     ctl[e]!k, gen[e], (pg == 0 -> pgen[e] : pg), 0
+     ctl[e]!k, gen[e], (pg == 0 -> pgen[e] : pg), 0, 0
   fi;
   inflight[e] = 0
 }
@@ -135,7 +135,12 @@ proctype Reopen() {
   byte k, mygen, agen, error;
   do
   :: atomic { awaited[C] && !moving[C] -> inflight[C] = 1; mygen = gen[C] };
+     /* While A's daemon keeps a connection that C may have switched to, the answer is: not yet. */
+#ifdef MUT_STASH_IGNORED
      atomic { !moving[A] && runs[A] ->
+#else
+     atomic { !moving[A] && runs[A] && !stash ->
+#endif
        k = opened; opened++;
        agen = gen[A];
        if
@@ -143,10 +148,10 @@ proctype Reopen() {
           REACH("both moved")
           awaited[A] = 0;
           installing[A]++;
-          ctl[A]!k, gen[A], mygen, 0
+          ctl[A]!k, gen[A], mygen, 0, 0
        :: else ->
           installing[A]++;
-          ctl[A]!k, gen[A], mygen, 1;
+          ctl[A]!k, gen[A], mygen, 1, PEERS;
 #ifdef MUT_MOVER_FIRST
           finish(C, k, mygen, agen); wait_installed(C, error);
 #endif
@@ -157,7 +162,7 @@ proctype Reopen() {
      wait_installed(C, error);
      goto again;
 asked:
-     atomic { rep[A]?error ->
+     atomic { rep[PEERS + A]?error ->
        if
        :: error == 0 -> skip
        :: error == ENOTCONN ->
@@ -204,16 +209,17 @@ proctype Request() {
        if
        :: awaited[A] && gen[A] == mygen ->
           k = opened; opened++;
-          ctl[C]!k, gen[C], mygen, 0
+          stash = 1;
+          ctl[C]!k, gen[C], mygen, 0, PEERS
        :: else -> installing[C]--; inflight[A] = 0; goto again
        fi };
-     atomic { rep[C]?error ->
+     atomic { rep[PEERS + C]?error ->
        if
        :: error == 0 -> skip
        :: error == ENOTCONN -> REACH("gone") dead_socket(k, A)
-       :: else -> opened--; inflight[A] = 0; goto refused
+       :: else -> opened--; stash = 0; inflight[A] = 0; goto refused
        fi };
-     atomic { REACH("C opened, A moved") finish(A, k, mygen, 0) };
+     atomic { REACH("C opened, A moved") stash = 0; finish(A, k, mygen, 0) };
      if
      :: wait_installed(A, error)
      :: gen[A] != mygen -> skip
@@ -236,12 +242,12 @@ again:
 proctype Stray() {
   byte error, k;
   do
-  :: atomic { gen[C] > 1 && pgen[A] == gen[C] && installing[A] == 0 && (len(rep[A]) == 0) && runs[A] && !moving[A] && !awaited[A] && !inflight[C] && !awaited[C] ->
+  :: atomic { gen[C] > 1 && pgen[A] == gen[C] && installing[A] == 0 && no_reply(A) && runs[A] && !moving[A] && !awaited[A] && !inflight[C] && !awaited[C] ->
      k = opened; opened++;
      dead[2 * k + C] = 1; fin[2 * k + C] = 1; OUT(k, C)!RST;
      installing[A]++;
-     if :: ctl[A]!k, gen[A], pgen[A] - 1, 0 :: gen[A] > 1 -> ctl[A]!k, gen[A] - 1, pgen[A], 0 fi };
-     rep[A]?error;
+     if :: ctl[A]!k, gen[A], pgen[A] - 1, 0, 2 :: gen[A] > 1 -> ctl[A]!k, gen[A] - 1, pgen[A], 0, 2 fi };
+     rep[2 + A]?error;
      break
   :: atomic { all_through -> break }
   od
@@ -324,12 +330,12 @@ inline decide(e, m, yes) {
 
 #ifdef CHAIN
 #ifdef MUT_NO_GUARD
-#define nothing_under_way(e) (installing[e] == 0)
+#define nothing_under_way(e) (installing[e] == 0 && no_reply(e))
 #else
-#define nothing_under_way(e) (installing[e] == 0 && !inflight[e])
+#define nothing_under_way(e) (installing[e] == 0 && no_reply(e) && !inflight[e])
 #endif
 #else
-#define nothing_under_way(e) (!settling[e] && installing[e] == 0)
+#define nothing_under_way(e) (!settling[e] && installing[e] == 0 && no_reply(e))
 #endif
 
 proctype Mover(byte e; byte times) {
@@ -360,8 +366,13 @@ proctype Mover(byte e; byte times) {
        hold = 0;
 #endif
        run Mirror(m, e, k, mir[e], hold);
-       k = 0; hold = 0 };
-     yes = 1;
+       k = 0; hold = 0;
+#if defined(ROLLBACK) || defined(COMMIT)
+       yes = 1 };
+#else                          /* what happens meanwhile happens before or behind just as well */
+       resume_there(e, m);
+       go_on[m] = 1; times-- }
+#endif
 #ifdef ROLLBACK
      if
      :: offs > 0 -> offs--; yes = 0      /* the image did not get through */
@@ -373,13 +384,15 @@ proctype Mover(byte e; byte times) {
      if
      :: !yes -> atomic { roll_back(e) }
      :: else -> assert(runs[e] || moving[e])
-     fi;
-#else
+     fi
+#elif defined(ROLLBACK)
      if
      :: yes -> atomic { resume_there(e, m) }
      :: else -> atomic { roll_back(e) }
-     fi;
+     fi
 #endif
+#if defined(ROLLBACK) || defined(COMMIT)
+     ;
      if
      :: yes -> go_on[m] = 1; times--
      :: else ->
@@ -388,6 +401,7 @@ proctype Mover(byte e; byte times) {
         times--
 #endif
      fi
+#endif
   :: else -> break
   od;
   unmoved = unmoved - (e == A -> MOVES_A : MOVES_C)

@@ -161,8 +161,28 @@ inline restore_sockets(e, own) {
   fi
 }
 
+/* control.cc, the end of handle_control(): kSettled */
+inline settle(e) {
+  if :: settling[e] && settled(e) -> settling[e] = 0 :: else fi
+}
+
+/* calls_open.cc, do_shutdown(): the program has nothing more to say */
+inline shut_down(e) {
+  wshut[e] = 1;
+  wdone[e] = 1;
+  if
+  :: st[e] == s_awaiting -> REACH("shutdown while awaiting")
+  :: else -> shut(num[e], e)
+  fi
+}
+#ifdef SHUTS_AT_ONCE
+#define then_shut_down(e) if :: e != CLOSER && wn[e] == SENDS(e) -> shut_down(e) :: else fi
+#else
+#define then_shut_down(e) skip
+#endif
+
 proctype End(byte e) {
-  byte x, k, lg, pg, error;
+  byte x, k, lg, pg, who, error;
   bit answer;
   do
   /* -- the program writes: calls_io.cc */
@@ -172,19 +192,15 @@ proctype End(byte e) {
      if
      :: dead[2 * num[e] + 1 - e] -> skip       /* it is told so: EPIPE */
      :: else -> OUT(num[e], e)!wn[e]
-     fi }
+     fi;
+     then_shut_down(e) }
   :: atomic { runs[e] && !orphan[e] && wn[e] < SENDS(e) && st[e] == s_awaiting && (len(outb[e]) < 1) -> /* keep() */
      wn[e]++;
-     outb[e]!wn[e] }
+     outb[e]!wn[e];
+     then_shut_down(e) }
 
-  /* -- it shuts down its writing side: do_shutdown() */
-  :: atomic { runs[e] && e != CLOSER && wn[e] == SENDS(e) && !wshut[e] ->
-     wshut[e] = 1;
-     wdone[e] = 1;
-     if
-     :: st[e] == s_awaiting -> REACH("shutdown while awaiting")
-     :: else -> shut(num[e], e)
-     fi }
+  /* -- it shuts down its writing side */
+  :: atomic { runs[e] && e != CLOSER && wn[e] == SENDS(e) && !wshut[e] -> shut_down(e) }
 
   /* -- it closes: do_close() */
   :: atomic { runs[e] && e == CLOSER && wn[e] == SENDS(e) && rn[e] == SENDS(1 - e) && st[e] != s_free && !orphan[e] ->
@@ -225,14 +241,14 @@ proctype End(byte e) {
 
   /* -- the handler: control.cc */
   :: atomic { runs[e] && (len(ctl[e]) > 0) ->
-     ctl[e]?k, lg, pg, answer;
+     ctl[e]?k, lg, pg, answer, who;
      on_install(e, k, lg, pg, answer, x, error);
      installing[e]--;
-     rep[e]!error;
-     x = 0; k = 0; lg = 0; pg = 0; answer = 0; error = 0 }
-  :: atomic { runs[e] && old_has(e) -> drain_old(e, x); x = 0 }
-  :: atomic { runs[e] && mir[e] != NONE && len(ms[mir[e]]) > 0 -> drain_mirror(e, x); x = 0 }
-  :: atomic { runs[e] && settling[e] && settled(e) -> settling[e] = 0 }
+     rep[who + e]!error;
+     settle(e);
+     x = 0; k = 0; lg = 0; pg = 0; answer = 0; who = 0; error = 0 }
+  :: atomic { runs[e] && old_has(e) -> drain_old(e, x); x = 0; settle(e) }
+  :: atomic { runs[e] && mir[e] != NONE && len(ms[mir[e]]) > 0 -> drain_mirror(e, x); x = 0; settle(e) }
   :: atomic { runs[e] && fwant[e] && may_freeze(e) && (len(ctl[e]) == 0) -> fwant[e] = 0; runs[e] = 0 }    /* frozen */
   :: atomic { all_through -> break }
   od
