@@ -26,7 +26,8 @@
 #define CLOSER 9       /* this end (0: A, 1: C) closes once it has all, without reading to the end; 9: nobody */
 #endif
 /* CHAIN: an end may be frozen before its last move has drained.  ROLLBACK: a move may be called off, once.
-   COMMIT: the commit's answer may be lost.  DIES: one mirror may die.  STRAY: a late record of an older generation. */
+   COMMIT: the commit's answer may be lost.  DIES=N: one of the first N mirrors may die.
+   A_AFTER_C: A is moved after C.  STRAY: a late record of an older generation. */
 
 #define A 0
 #define C 1
@@ -225,6 +226,6 @@ init {
     assert(runs[i] && !moving[i]);
     assert(err[i] || rn[i] == SENDS(1 - i));
     assert(!err[i] || DIED);
-    assert(st[i] == s_established || st[i] == s_free || (st[i] == s_buffered && err[i]))
+    assert(st[i] == s_established || st[i] == s_free || (st[i] == s_buffered && DIED))
   }
 }

@@ -55,7 +55,7 @@ proctype Mirror(byte m; byte e; byte k; byte up; bit hold) {
   /* lose_process(): whoever read its stream has died */
   :: atomic { lost[m] && k != NONE && !half_close -> shut(k, e); half_close = 1 }
 #ifdef DIES
-  :: atomic { go_on[m] && deaths > 0 ->
+  :: atomic { go_on[m] && deaths > 0 && m < DIES ->
      deaths--;
      REACH("a mirror dies")
      lost[m] = 1;
@@ -242,7 +242,7 @@ again:
 proctype Stray() {
   byte error, k;
   do
-  :: atomic { gen[C] > 1 && pgen[A] == gen[C] && installing[A] == 0 && no_reply(A) && runs[A] && !moving[A] && !awaited[A] && !inflight[C] && !awaited[C] ->
+  :: atomic { !(all_through) && gen[C] > 1 && pgen[A] == gen[C] && installing[A] == 0 && no_reply(A) && runs[A] && !moving[A] && !awaited[A] && !inflight[C] && !awaited[C] ->
      k = opened; opened++;
      dead[2 * k + C] = 1; fin[2 * k + C] = 1; OUT(k, C)!RST;
      installing[A]++;
@@ -343,6 +343,9 @@ proctype Mover(byte e; byte times) {
   bit hold, yes;
 #ifdef ROLLBACK
   bit offs = 1;
+#endif
+#ifdef A_AFTER_C
+  (e == C || gen[C] > 1);
 #endif
   do
   :: times > 0 ->
