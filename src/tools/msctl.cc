@@ -34,6 +34,9 @@ std::string dotted(uint32_t vip) {
   return vip && inet_ntop(AF_INET, &address, text, sizeof text) ? text : "-";
 }
 
+// A program's path need not be UTF-8.
+std::string as_text(const ordered_json& list) { return list.dump(2, ' ', false, ordered_json::error_handler_t::replace); }
+
 std::string report_line(const proto::MoveReport& report) {
   char text[200];
   std::snprintf(text, sizeof text, "%s  %s -> %s  %s  pause %.0f ms  total %.0f ms",
@@ -57,7 +60,7 @@ class Msctl {
                         {"memory", rank.memory()}, {"cpu_seconds", rank.cpu_seconds()},
                         {"cpu_share", rank.cpu_share()}, {"cores", rank.cores()}, {"program", rank.program()},
                         {"why_not", rank.why_not()}});
-      std::printf("%s\n", list.dump(2).c_str());
+      std::printf("%s\n", as_text(list).c_str());
       co_return failures_ ? 1 : 0;
     }
     Table table({"JOB:RANK", "NODE", "VIP", "GEN", "STATE", "MEMORY", "CPU", "CORES", "PROGRAM"}, {3, 5, 6});
@@ -80,7 +83,7 @@ class Msctl {
                         {"port", node.port()}, {"cores", node.cores()}, {"slots", node.slots()},
                         {"ranks", node.ranks()}, {"load", node.load()}, {"memory_total", node.memory_total()},
                         {"memory_free", node.memory_free()}, {"topology", node.topology()}});
-      std::printf("%s\n", list.dump(2).c_str());
+      std::printf("%s\n", as_text(list).c_str());
       co_return 0;
     }
     Table table({"NODE", "STATE", "ADDRESS", "CORES", "SLOTS", "RANKS", "LOAD", "FREE", "MEMORY", "TOPOLOGY"},
@@ -120,7 +123,7 @@ class Msctl {
         for (const auto& count : there.counts()) counts[count.reason()] = count.count();
         list.push_back({{"name", name}, {"unknown", there.unknown()}, {"counts", counts}});
       }
-      std::printf("%s\n", list.dump(2).c_str());
+      std::printf("%s\n", as_text(list).c_str());
       co_return failures_ ? 1 : 0;
     }
     Table table({"PORT OF", "COUNT", "REASON", "REFUSED BECAUSE IT"}, {1});
