@@ -76,7 +76,9 @@ awaitable<Caller> greet(tcp::socket& socket, Key cluster, Millis limit, SeenTags
     std::memcpy(&preamble, bytes.data(), sizeof preamble);
     wanted = opening_length(preamble);
   }
-  if (have < wanted || !socket.is_open()) throw Stranger(deadline.expired() ? Reason::kSlow : have ? Reason::kCut : Reason::kScan);
+  // Closed by the deadline just as the last byte came: not to be handed on, whoever it was.
+  if (have < wanted || !socket.is_open())
+    throw Stranger(deadline.expired() ? Reason::kSlow : have ? Reason::kCut : Reason::kScan);
   co_return check_opening(greeting, cluster, std::span<const uint8_t>(bytes.data(), have), seen);
 }
 
