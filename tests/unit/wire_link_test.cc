@@ -230,9 +230,9 @@ TEST_F(LinkTest, StrangersAreDroppedAndCounted) {
   const std::vector<std::string> said = {
       "GET / HTTP/1.0\r\n\r\n",
       std::string(500, '\0'),
-      std::string("osps\1\0\1\0", 8) + std::string(64, 'x'),  // the right preamble of a link, and garbage
-      std::string("osps\1\0\2\0", 8) + std::string(112, 'x'),  // of a data connection
-      std::string("osps\1\0\11\0", 8),                         // of nothing
+      std::string("opsm\1\0\1\0", 8) + std::string(64, 'x'),  // the right preamble of a link, and garbage
+      std::string("opsm\1\0\2\0", 8) + std::string(112, 'x'),  // of a data connection
+      std::string("opsm\1\0\11\0", 8),                         // of nothing
       "",
   };
   std::string why = run([&]() -> awaitable<void> {
