@@ -37,34 +37,40 @@ inline __attribute__((always_inline)) long read_maps(char* text, size_t size) {
   }
 }
 
-/// Takes one line off the text; false at its end.
+/// Takes one line off the text; false at its end, or when what follows is no whole line.
 inline __attribute__((always_inline)) bool next_map(const char*& p, const char* end, Map* map) {
-  if (p >= end) return false;
+  const char* line_end = p;
+  while (line_end < end && *line_end != '\n') ++line_end;
+  if (line_end >= end) return false;
   auto hex = [&]() {
     uint64_t value = 0;
-    for (;; ++p) {
+    for (; p < line_end; ++p) {
       char c = *p;
       if (c >= '0' && c <= '9') value = value * 16 + (c - '0');
       else if (c >= 'a' && c <= 'f') value = value * 16 + (c - 'a' + 10);
-      else return value;
+      else break;
     }
+    return value;
+  };
+  auto skip = [&](char mark) {
+    if (p < line_end && *p == mark) ++p;
   };
   map->start = hex();
-  ++p;
+  skip('-');
   map->end = hex();
-  ++p;
+  skip(' ');
+  if (line_end - p < 5) return false;
   map->prot = (p[0] == 'r' ? PROT_READ : 0) | (p[1] == 'w' ? PROT_WRITE : 0) | (p[2] == 'x' ? PROT_EXEC : 0);
   map->shared = p[3] == 's';
   p += 5;
   map->offset = hex();
-  for (int blanks = 0; blanks < 2; ++p)  // device and inode
+  for (int blanks = 0; blanks < 2 && p < line_end; ++p)  // device and inode
     if (*p == ' ') ++blanks;
-  while (*p != ' ' && *p != '\n') ++p;
-  while (*p == ' ') ++p;
+  while (p < line_end && *p != ' ') ++p;
+  while (p < line_end && *p == ' ') ++p;
   map->path = p;
-  while (*p != '\n') ++p;
-  map->path_length = static_cast<uint32_t>(p - map->path);
-  ++p;
+  map->path_length = static_cast<uint32_t>(line_end - p);
+  p = line_end + 1;
   return true;
 }
 

@@ -10,6 +10,7 @@
 
 #include "src/checkpoint/arch.h"
 #include "src/checkpoint/boot.h"
+#include "src/checkpoint/image_check.h"
 #include "src/checkpoint/maps.h"
 #include "src/checkpoint/save.h"
 #include "src/transport/raw.h"
@@ -126,11 +127,12 @@ __attribute__((noinline)) void refill(void* argument) {
   if (raw::sys(SYS_brk, header.brk_end) != static_cast<long>(header.brk_end))
     fail(b, "the heap cannot be put at its old place", nullptr, ENOMEM);
   for (uint32_t i = 0; i < header.regions; ++i) make_region(b, b->regions[i], kept, count);
-  for (;;) {
+  for (uint64_t filled = 0;;) {
     wire::ImageRun run;
     if (long r = read_exact(b->image_fd, &run, sizeof run); r < 0) fail(b, "the image ended early", nullptr, r);
     b->bytes += sizeof run + run.len;
     if (run.len == 0) break;
+    if (!good_run(run, &filled, b->regions, header.regions)) fail(b, "the image is damaged", nullptr, EINVAL);
     if (long r = read_exact(b->image_fd, reinterpret_cast<void*>(run.addr), run.len); r < 0)
       fail(b, r == -EFAULT ? "a page has no place to go" : "the image ended early", nullptr, r);
   }
@@ -155,12 +157,10 @@ void become_image() {
   Boot* b = boot();
   wire::ImageHeader& header = b->header;
   if (long r = read_exact(b->image_fd, &header, sizeof header); r < 0) fail(b, "no image came", nullptr, r);
-  if (header.magic != wire::kImageMagic || header.version != wire::kImageVersion)
-    fail(b, "the image is of another version of msocket", nullptr, EINVAL);
-  if (header.regions > wire::kImageMaxRegions || header.page_size != 4096)
-    fail(b, "the image is damaged", nullptr, EINVAL);
+  if (const char* why = why_not_header(header)) fail(b, why, nullptr, EINVAL);
   if (long r = read_exact(b->image_fd, b->regions, header.regions * sizeof(ImageRegion)); r < 0)
     fail(b, "the image ended early", nullptr, r);
+  if (!good_regions(header, b->regions)) fail(b, "the image is damaged", nullptr, EINVAL);
   b->bytes = sizeof header + header.regions * sizeof(ImageRegion);
   long length = read_maps(b->maps_text, sizeof b->maps_text);
   const char *p = b->maps_text, *end = b->maps_text + (length < 0 ? 0 : length);

@@ -77,8 +77,12 @@ awaitable<void> Arrivals::prepare(Link::Ptr source, proto::Prepare request) {
 
 awaitable<void> Arrivals::accept(tcp::socket socket, wire::Caller caller) {
   auto it = arrivals_.find(caller.data->to.ip);
-  bool known = it != arrivals_.end() && it->second->rank->generation == caller.data->to_gen &&
-               it->second->rank->spec.job() == caller.data->job;
+  bool ours = it != arrivals_.end() && it->second->rank->spec.job() == caller.data->job;
+  bool known = ours && it->second->rank->generation == caller.data->to_gen && !it->second->started;
+  if (Rank::Ptr there = node_.find(caller.data->to.ip); !known && there) {
+    bool other_job = there->spec.job() != caller.data->job;
+    node_.refused(other_job ? wire::Reason::kJob : wire::Reason::kGeneration, address_of(socket));
+  }
   ArrivalPtr arrival = known ? it->second : nullptr;
   co_await wire::answer(socket, caller, node_.config.key, known ? wire::Verdict::kOk : wire::Verdict::kRefused, 0);
   if (!known) co_return;

@@ -139,13 +139,24 @@ awaitable<void> Connector::accept(tcp::socket socket, wire::Caller caller) {
     say(socket, caller, node_.config.key, moved ? wire::Verdict::kMoved : wire::Verdict::kRefused, 0);
     co_return;
   }
-  if (rank->spec.job() != header.job) {  // another job's rank: as if it were not there
+  if (std::optional<wire::Reason> bad = object_to(header, *rank)) {  // as if the rank were not there
+    node_.refused(*bad, address_of(socket));
     say(socket, caller, node_.config.key, wire::Verdict::kRefused, 0);
     co_return;
   }
   node_.directory.forget(header.from.ip);
   if (header.preamble.purpose == wire::Purpose::kOpen) co_await accept_open(std::move(socket), caller, rank);
   else co_await accept_redirect(std::move(socket), caller, rank);
+}
+
+// What a caller who knows a job's key must not have all the same.
+std::optional<wire::Reason> Connector::object_to(const wire::ConnHeader& header, const Rank& rank) const {
+  if (rank.spec.job() != header.job) return wire::Reason::kJob;
+  auto awaited = awaited_.find({header.conn, rank.vip});
+  if (header.preamble.purpose == wire::Purpose::kRedirect && awaited != awaited_.end() &&
+      header.from_gen < awaited->second->record.peer_gen)
+    return wire::Reason::kGeneration;
+  return std::nullopt;
 }
 
 awaitable<void> Connector::accept_open(tcp::socket socket, const wire::Caller& caller, Rank::Ptr rank) {
@@ -202,6 +213,7 @@ awaitable<void> Connector::accept_redirect(tcp::socket socket, const wire::Calle
   setsockopt(socket.native_handle(), IPPROTO_TCP, TCP_NODELAY, &off, sizeof off);
   int error = co_await install(rank, about, socket.native_handle());
   if (error == 0) co_return;
+  if (error == ESTALE) node_.refused(wire::Reason::kGeneration, address_of(socket));
   spdlog::info("rank {}: redirection refused by the process: {}", rank->name(), strerror(error));
   say(socket, caller, node_.config.key, error == ENOTCONN ? wire::Verdict::kGone : wire::Verdict::kNotYet, rank->generation);
 }
@@ -388,6 +400,7 @@ awaitable<void> Connector::serve_redirect(proto::Redirect request, proto::Redire
   if (rank) co_await node_.wait_settled_place(rank, kMoveLimit);
   rank = node_.find(request.connector_ip());
   reply->set_result(proto::Redirect::kMoved);
+  if (rank && rank->spec.job() != request.job()) node_.refused(wire::Reason::kJob, request.acceptor_address());
   if (!rank || rank->state != RankState::kRunning || rank->spec.job() != request.job()) {
     co_return;
   }
@@ -420,6 +433,7 @@ awaitable<void> Connector::serve_redirect(proto::Redirect request, proto::Redire
   int error = co_await install(rank, about, fd.get());
   if (error == 0) reply->set_result(proto::Redirect::kInstalled);
   else if (error == ENOTCONN) reply->set_result(proto::Redirect::kGone);
+  else if (error == ESTALE) node_.refused(wire::Reason::kGeneration, request.acceptor_address());
   else spdlog::info("rank {}: redirection refused by the process: {}", rank->name(), strerror(error));
 }
 

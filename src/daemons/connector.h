@@ -43,6 +43,7 @@ class Connector {
   };
   using AwaitedPtr = std::shared_ptr<Awaited>;
 
+  std::optional<wire::Reason> object_to(const wire::ConnHeader& header, const Rank& rank) const;
   awaitable<void> run_connect(Rank::Ptr rank, ProcessChannel::Ptr from, wire::ControlRecord request);
   awaitable<void> accept_open(tcp::socket socket, const wire::Caller& caller, Rank::Ptr rank);
   awaitable<void> accept_redirect(tcp::socket socket, const wire::Caller& caller, Rank::Ptr rank);

@@ -1,11 +1,11 @@
 // SPDX-FileCopyrightText: 2026 The msocket authors
 // SPDX-License-Identifier: MIT
 #pragma once
-#include <map>
+#include <memory>
 #include <string>
 
-#include "src/daemons/address_table.h"
 #include "src/daemons/port_server.h"
+#include "src/daemons/registry.h"
 #include "src/wire/config.h"
 
 namespace msocket::daemons {
@@ -21,22 +21,12 @@ class Master {
   uint16_t port() const { return server_->port(); }
 
  private:
-  struct Node {
-    proto::NodeInfo info;
-    Link::Ptr link;
-    Clock::time_point seen;
-  };
   awaitable<void> serve(Link::Ptr link, proto::Envelope request, proto::Envelope& reply);
-  void register_node(const Link::Ptr& link, const proto::RegisterNode& request);
-  void lookup(const proto::Lookup& request, proto::Lookup* reply);
-  bool alive(const Node& node) const;
   awaitable<void> clean_loop();
 
   asio::io_context& io_;
   std::shared_ptr<PortServer> server_;
-  AddressTable table_;
-  std::map<std::string, Node> nodes_;
-  uint64_t next_job_;
+  Registry registry_;
 };
 
 }  // namespace msocket::daemons

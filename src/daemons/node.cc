@@ -16,6 +16,7 @@
 #include "src/daemons/connector.h"
 #include "src/daemons/machine.h"
 #include "src/daemons/mover.h"
+#include "src/daemons/record_check.h"
 #include "src/daemons/spawner.h"
 #include "src/util/text.h"
 
@@ -196,6 +197,14 @@ void Node::add_child(const Rank::Ptr& rank, const ProcessChannel::Ptr& parent, S
 
 void Node::on_record(const Rank::Ptr& rank, const ProcessChannel::Ptr& from, const wire::ControlRecord& record,
                      std::vector<ScopedFd> fds) {
+  RecordBooks books{.listeners = rank->listeners.size(), .reconnects = rank->reconnects.size(),
+                    .answers = rank->installed.size(), .connecting = static_cast<size_t>(rank->connecting),
+                    .arriving = rank->state == RankState::kArriving, .installing = rank->installing > 0};
+  if (const char* why = why_not_taken(record, fds.size(), books)) {
+    if (rank->refused_records++ == 0)  // one line, however many it sends
+      spdlog::warn("rank {}: record {} is not taken: {}", rank->name(), static_cast<int>(record.type), why);
+    return;
+  }
   switch (record.type) {
     case wire::Control::kHello:
       if (from == rank->channel) on_hello(rank, record);
@@ -204,10 +213,8 @@ void Node::on_record(const Rank::Ptr& rank, const ProcessChannel::Ptr& from, con
       if (fds.size() == 1) add_child(rank, from, std::move(fds[0]));
       break;
     case wire::Control::kListen:
-      if (fds.size() == 1) {
-        fcntl(fds[0].get(), F_SETFL, O_NONBLOCK);
-        rank->listeners[record.local.port] = std::move(fds[0]);
-      }
+      fcntl(fds[0].get(), F_SETFL, O_NONBLOCK);
+      rank->listeners[record.local.port] = std::move(fds[0]);
       break;
     case wire::Control::kUnlisten:
       // A child may still listen there: then the end of the channel says when nobody does.
@@ -219,7 +226,7 @@ void Node::on_record(const Rank::Ptr& rank, const ProcessChannel::Ptr& from, con
     case wire::Control::kReconnect: rank->reconnects.push_back(record); break;
     case wire::Control::kRestored: rank->restored = std::make_unique<wire::ControlRecord>(record); break;
     case wire::Control::kSettled: rank->settling = false; break;
-    default: spdlog::warn("rank {}: unexpected record {}", rank->name(), static_cast<int>(record.type));
+    default: break;  // why_not_taken has seen to it
   }
   rank->changed.notify();
 }

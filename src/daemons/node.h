@@ -54,6 +54,8 @@ class Node {
   void ended(const Rank::Ptr& rank);
   /// Waits until the rank is neither arriving nor moving. False: the limit has passed.
   awaitable<bool> wait_settled_place(Rank::Ptr rank, Millis limit);
+  /// Somebody who knows a key has asked for what he must not have: counts it and says so.
+  void refused(wire::Reason reason, const std::string& from) { server_->refused(reason, from); }
 
   /// A rank whose home does not come back ends.
   awaitable<void> wait_for_home(Rank::Ptr rank);

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 
+#include "src/daemons/record_check.h"
 #include "src/transport/channel.h"
 
 namespace msocket::daemons {
@@ -37,9 +38,7 @@ awaitable<void> ProcessChannel::read_loop() {
       if (r != 0) co_return;
       std::vector<ScopedFd> owned;
       for (int i = 0; i < count; ++i) owned.emplace_back(fds[i]);
-      bool known = record.magic == wire::kControlMagic && record.version == wire::kControlVersion;
-      record.text[sizeof record.text - 1] = '\0';
-      if (known && on_record_) on_record_(record, std::move(owned));
+      if (sane(record) && on_record_) on_record_(record, std::move(owned));
       if (!descriptor_.is_open()) co_return;
     }
   }

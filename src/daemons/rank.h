@@ -54,6 +54,7 @@ struct Rank : std::enable_shared_from_this<Rank> {
   std::unique_ptr<wire::ControlRecord> frozen, restored;  ///< as they arrive during a move
   std::vector<wire::ControlRecord> reconnects;
   std::vector<int> held_signals;  ///< came while it stood still: they go with it, or are delivered when the move is called off
+  uint64_t refused_records = 0;   ///< from its process, see record_check.h
   double cpu_before = 0, cpu_share = 0;
   Event changed;              ///< state, settling, installing, installed, exited
 

@@ -39,6 +39,7 @@ awaitable<void> Node::serve(Link::Ptr link, proto::Envelope request, proto::Enve
       }
       reply.mutable_list_ranks();
       break;
+    case proto::Envelope::kListStrangers: server_->list_strangers(reply.mutable_list_strangers()); break;
     case proto::Envelope::kMigrate: {
       const auto& wanted = request.migrate();
       Rank::Ptr rank = find(wanted.job(), wanted.rank());

@@ -34,7 +34,7 @@ bool Mirror::collect() {
     message.msg_iov = &part;
     message.msg_iovlen = 1;
     message.msg_control = &ancillary;
-    message.msg_controllen = sizeof ancillary;
+    message.msg_controllen = CMSG_LEN(sizeof(int));  // of the whole space there would be room for two
     ssize_t n = recvmsg(mailbox_.get(), &message, MSG_CMSG_CLOEXEC);
     if (n < 0 && errno == EINTR) continue;
     ScopedFd fd;

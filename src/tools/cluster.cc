@@ -6,7 +6,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <charconv>
 #include <stdexcept>
 
 namespace msocket {
@@ -23,32 +22,6 @@ bool rank_less(const proto::RankInfo& a, const proto::RankInfo& b) {
   return a.job() < b.job();
 }
 }  // namespace
-
-std::string rank_name(const std::string& job, uint32_t rank) { return job + ":" + std::to_string(rank); }
-
-std::pair<std::string, uint32_t> parse_rank_name(const std::string& text) {
-  auto colon = text.rfind(':');
-  uint32_t rank = 0;
-  if (colon != std::string::npos && colon > 0) {
-    const char *first = text.data() + colon + 1, *last = text.data() + text.size();
-    auto [end, error] = std::from_chars(first, last, rank);
-    if (error == std::errc() && end == last && first != last) return {text.substr(0, colon), rank};
-  }
-  throw std::runtime_error("'" + text + "' is not a rank: write JOB:RANK, for example 1:3");
-}
-
-std::string node_names(const std::vector<proto::NodeInfo>& nodes, bool only_alive) {
-  std::string names;
-  for (const auto& node : nodes)
-    if (node.alive() || !only_alive) names += (names.empty() ? "" : " ") + node.name();
-  return names.empty() ? "none" : names;
-}
-
-const proto::NodeInfo* find_node(const std::vector<proto::NodeInfo>& nodes, const std::string& name) {
-  for (const auto& node : nodes)
-    if (node.name() == name) return &node;
-  return nullptr;
-}
 
 Cluster::Cluster(asio::any_io_executor executor, Config config) : executor_(executor), config_(std::move(config)) {}
 
@@ -142,6 +115,22 @@ awaitable<std::vector<proto::RankInfo>> Cluster::ranks_on(proto::NodeInfo node) 
     why = link->open() ? error.what() : "its daemon does not answer";
   }
   throw std::runtime_error("node " + node.name() + ": " + why);
+}
+
+awaitable<proto::ListStrangers> Cluster::strangers_at(proto::NodeInfo node) {
+  Link::Ptr link = co_await daemon(node);
+  proto::Envelope request;
+  request.mutable_list_strangers();
+  proto::Envelope reply = co_await link->call(std::move(request));
+  co_return reply.list_strangers();
+}
+
+awaitable<proto::ListStrangers> Cluster::strangers_at_master() {
+  Link::Ptr link = co_await master();
+  proto::Envelope request;
+  request.mutable_list_strangers();
+  proto::Envelope reply = co_await link->call(std::move(request));
+  co_return reply.list_strangers();
 }
 
 awaitable<std::vector<proto::RankInfo>> Cluster::all_ranks(std::vector<proto::NodeInfo> nodes,

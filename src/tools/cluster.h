@@ -9,17 +9,11 @@
 #include <string>
 #include <vector>
 
+#include "src/tools/names.h"
 #include "src/wire/config.h"
 #include "src/wire/link.h"
 
 namespace msocket {
-
-/// "1:3"
-std::string rank_name(const std::string& job, uint32_t rank);
-/// The inverse; throws when `text` is not JOB:RANK.
-std::pair<std::string, uint32_t> parse_rank_name(const std::string& text);
-/// "a b c"
-std::string node_names(const std::vector<proto::NodeInfo>& nodes, bool only_alive);
 
 class Cluster {
  public:
@@ -40,6 +34,9 @@ class Cluster {
   /// Where the rank is registered now; nothing (address().vip() == 0) when the master does not know it.
   awaitable<proto::Lookup> lookup(std::string job, uint32_t rank);
   awaitable<std::vector<proto::RankInfo>> ranks_on(proto::NodeInfo node);
+  /// Who was refused at a node's port, or at the master's.
+  awaitable<proto::ListStrangers> strangers_at(proto::NodeInfo node);
+  awaitable<proto::ListStrangers> strangers_at_master();
   /// The ranks of all alive nodes, ordered; one that two daemons list counts where its generation is newest.
   /// `failed` gets a line for each daemon that does not answer.
   awaitable<std::vector<proto::RankInfo>> all_ranks(std::vector<proto::NodeInfo> nodes,
@@ -57,8 +54,5 @@ class Cluster {
   Link::OnNotice on_notice_;
   Link::OnClosed on_closed_;
 };
-
-/// nullptr when there is none of that name.
-const proto::NodeInfo* find_node(const std::vector<proto::NodeInfo>& nodes, const std::string& name);
 
 }  // namespace msocket

@@ -85,7 +85,9 @@ class Balancer {
   std::vector<Move> decide(const ClusterState& state) const {
     if (policy_ == "greedy") return greedy_policy(state);
     try {
-      return parse_moves(run_policy_program(policy_, state_to_json(state).dump() + "\n", kAnswerLimit), state);
+      // A program's path need not be UTF-8.
+      std::string text = state_to_json(state).dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
+      return parse_moves(run_policy_program(policy_, text + "\n", kAnswerLimit), state);
     } catch (const std::exception& error) {
       throw std::runtime_error(policy_ + ": " + error.what() + "; nothing is moved");
     }

@@ -24,6 +24,7 @@ constexpr const char* kHelp =
     "\n"
     "  ps [--json]                             ranks: where they are and what they use\n"
     "  nodes [--json]                          nodes: cores, load, memory, ranks\n"
+    "  strangers [--json]                      who was refused at the nodes' and the master's ports\n"
     "  migrate JOB:RANK --to NODE [--json]     moves one rank while it runs\n"
     "  drain NODE                              moves every rank off a node\n";
 
@@ -32,6 +33,9 @@ std::string dotted(uint32_t vip) {
   char text[INET_ADDRSTRLEN];
   return vip && inet_ntop(AF_INET, &address, text, sizeof text) ? text : "-";
 }
+
+// A program's path need not be UTF-8.
+std::string as_text(const ordered_json& list) { return list.dump(2, ' ', false, ordered_json::error_handler_t::replace); }
 
 std::string report_line(const proto::MoveReport& report) {
   char text[200];
@@ -56,7 +60,7 @@ class Msctl {
                         {"memory", rank.memory()}, {"cpu_seconds", rank.cpu_seconds()},
                         {"cpu_share", rank.cpu_share()}, {"cores", rank.cores()}, {"program", rank.program()},
                         {"why_not", rank.why_not()}});
-      std::printf("%s\n", list.dump(2).c_str());
+      std::printf("%s\n", as_text(list).c_str());
       co_return failures_ ? 1 : 0;
     }
     Table table({"JOB:RANK", "NODE", "VIP", "GEN", "STATE", "MEMORY", "CPU", "CORES", "PROGRAM"}, {3, 5, 6});
@@ -79,7 +83,7 @@ class Msctl {
                         {"port", node.port()}, {"cores", node.cores()}, {"slots", node.slots()},
                         {"ranks", node.ranks()}, {"load", node.load()}, {"memory_total", node.memory_total()},
                         {"memory_free", node.memory_free()}, {"topology", node.topology()}});
-      std::printf("%s\n", list.dump(2).c_str());
+      std::printf("%s\n", as_text(list).c_str());
       co_return 0;
     }
     Table table({"NODE", "STATE", "ADDRESS", "CORES", "SLOTS", "RANKS", "LOAD", "FREE", "MEMORY", "TOPOLOGY"},
@@ -94,6 +98,40 @@ class Msctl {
     }
     std::fputs(table.text().c_str(), stdout);
     co_return 0;
+  }
+
+  awaitable<int> strangers() {
+    std::vector<std::pair<std::string, proto::ListStrangers>> places;
+    proto::ListStrangers at_master = co_await cluster_.strangers_at_master();
+    places.emplace_back("master", at_master);
+    std::vector<proto::NodeInfo> nodes = co_await cluster_.nodes();
+    for (const auto& node : nodes) {
+      if (!node.alive()) continue;
+      std::string why;
+      try {
+        proto::ListStrangers there = co_await cluster_.strangers_at(node);
+        places.emplace_back(node.name(), there);
+      } catch (const std::exception& error) {
+        why = error.what();
+      }
+      if (!why.empty()) complain(why);
+    }
+    if (json_) {
+      ordered_json list = ordered_json::array();
+      for (const auto& [name, there] : places) {
+        ordered_json counts = ordered_json::object();
+        for (const auto& count : there.counts()) counts[count.reason()] = count.count();
+        list.push_back({{"name", name}, {"unknown", there.unknown()}, {"counts", counts}});
+      }
+      std::printf("%s\n", as_text(list).c_str());
+      co_return failures_ ? 1 : 0;
+    }
+    Table table({"PORT OF", "COUNT", "REASON", "REFUSED BECAUSE IT"}, {1});
+    for (const auto& [name, there] : places)
+      for (const auto& count : there.counts())
+        if (count.count()) table.add({name, std::to_string(count.count()), count.reason(), count.meaning()});
+    std::fputs(table.text().c_str(), stdout);
+    co_return failures_ ? 1 : 0;
   }
 
   awaitable<int> migrate(std::string name, std::string to) {
@@ -229,13 +267,15 @@ awaitable<int> command(asio::any_io_executor executor, Config config, CommandLin
   int status = 0;
   if (name == "ps") status = co_await msctl.ps();
   if (name == "nodes") status = co_await msctl.nodes();
+  if (name == "strangers") status = co_await msctl.strangers();
   if (name == "migrate") status = co_await msctl.migrate(words[1], line.text("to"));
   if (name == "drain") status = co_await msctl.drain(words[1]);
   co_return status;
 }
 
 void check_usage(const CommandLine& line) {
-  static const std::map<std::string, size_t> commands = {{"ps", 1}, {"nodes", 1}, {"migrate", 2}, {"drain", 2}};
+  static const std::map<std::string, size_t> commands = {{"ps", 1}, {"nodes", 1}, {"strangers", 1}, {"migrate", 2},
+                                                        {"drain", 2}};
   if (line.words.empty()) throw std::runtime_error("no command given (see msctl --help)");
   auto known = commands.find(line.words[0]);
   if (known == commands.end()) throw std::runtime_error("no command '" + line.words[0] + "' (see msctl --help)");

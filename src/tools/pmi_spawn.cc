@@ -3,7 +3,7 @@
 #include "src/tools/pmi_spawn.h"
 
 #include <charconv>
-#include <cstdlib>
+#include <cstdint>
 #include <optional>
 
 namespace msocket {
@@ -16,8 +16,11 @@ std::optional<std::string_view> value_of(std::string_view line, std::string_view
   return line.substr(key.size() + 1);
 }
 
+// A request is some kilobytes; what goes on for this long is none, and passes as it is.
+constexpr size_t kMaxRequest = 4 * 1024 * 1024;
+
 struct Numbered {
-  int number;
+  int64_t number;
   std::string_view value;
 };
 
@@ -25,7 +28,7 @@ struct Numbered {
 std::optional<Numbered> numbered(std::string_view line, std::string_view prefix) {
   if (line.substr(0, prefix.size()) != prefix) return std::nullopt;
   std::string_view rest = line.substr(prefix.size());
-  int number = 0;
+  int number = 0;  // and one more than that is still a number
   auto [end, error] = std::from_chars(rest.data(), rest.data() + rest.size(), number);
   size_t digits = end - rest.data();
   if (error != std::errc() || digits >= rest.size() || rest[digits] != '=') return std::nullopt;
@@ -57,15 +60,35 @@ std::string PmiSpawnRewriter::feed(std::string_view data) {
         continue;
       }
     }
+    if (held_ + line_.size() > kMaxRequest) {
+      out += give_up();
+      mid_line_ = !whole;
+      if (whole) out += "\n";
+      continue;
+    }
     if (!whole) continue;
+    held_ += line_.size() + 1;
     lines_.push_back(line_);
     line_.clear();
     if (lines_.back() == "endcmd") {
       out += rewrite();
       lines_.clear();
+      held_ = 0;
       in_spawn_ = false;
     }
   }
+  return out;
+}
+
+// What was held back, as it came, without the end of its last line.
+std::string PmiSpawnRewriter::give_up() {
+  std::string out;
+  for (const std::string& line : lines_) out += line + "\n";
+  out += line_;
+  lines_.clear();
+  line_.clear();
+  held_ = 0;
+  in_spawn_ = false;
   return out;
 }
 
@@ -73,7 +96,7 @@ std::string PmiSpawnRewriter::rewrite() const {
   // Hydra puts the value of the info key "path" before the executable's name, which is the stub's now: it is taken out,
   // and put before the program's name instead.
   std::string_view path;
-  int path_index = -1;
+  int64_t path_index = -1;
   for (const std::string& line : lines_) {
     auto key = numbered(line, "info_key_");
     if (key && key->value == "path") path_index = key->number;
@@ -87,7 +110,9 @@ std::string PmiSpawnRewriter::rewrite() const {
       if (!path.empty()) out.append(path).append("/");
       out.append(*name).append("\n");
     } else if (auto count = value_of(line, "argcnt")) {
-      out += "argcnt=" + std::to_string(std::atoi(std::string(*count).c_str()) + 1) + "\n";
+      int arguments = 0;
+      std::from_chars(count->data(), count->data() + count->size(), arguments);
+      out += "argcnt=" + std::to_string(int64_t{arguments} + 1) + "\n";
     } else if (auto argument = numbered(line, "arg")) {
       out += "arg" + std::to_string(argument->number + 1) + "=";
       out.append(argument->value).append("\n");

@@ -24,12 +24,14 @@ class PmiSpawnRewriter {
 
  private:
   std::string rewrite() const;
+  std::string give_up();
 
   std::string stub_;
   std::string line_;                // held: may become "mcmd=spawn", or belongs to a request not yet complete
   bool mid_line_ = false;           // the beginning of this line has been handed on
   bool in_spawn_ = false;
   std::vector<std::string> lines_;  // of the request, without newlines
+  size_t held_ = 0;                 // their bytes
 };
 
 }  // namespace msocket

@@ -8,7 +8,7 @@
 #include <sstream>
 #include <stdexcept>
 
-#include "src/tools/cluster.h"
+#include "src/tools/names.h"
 
 namespace msocket {
 

@@ -56,7 +56,8 @@ long receive_record(int fd, void* record, size_t length, int* fds, int* count, b
     message.msg_iov = &part;
     message.msg_iovlen = 1;
     message.msg_control = &ancillary;
-    message.msg_controllen = sizeof ancillary;
+    // Not the whole union: padding makes that room for one descriptor more, and the caller has none for it.
+    message.msg_controllen = CMSG_LEN(wire::kMaxControlFds * sizeof(int));
     n = raw::sys(SYS_recvmsg, fd, &message, MSG_CMSG_CLOEXEC | (dont_wait ? MSG_DONTWAIT : 0));
     if (n == -EINTR) continue;
     if (n == -EAGAIN && !dont_wait) {

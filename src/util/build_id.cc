@@ -7,7 +7,6 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
-#include <cstddef>
 #include <cstdint>
 #include <cstring>
 
@@ -16,33 +15,37 @@
 namespace msocket {
 
 namespace {
+// 64 bits: a length near 2^32 must not become a small one.
+uint64_t padded(uint32_t length) { return (uint64_t{length} + 3) & ~uint64_t{3}; }
+}  // namespace
 
-std::string note_build_id(const char* data, size_t size) {
-  if (size < sizeof(Elf64_Ehdr) || std::memcmp(data, ELFMAG, SELFMAG) != 0 || data[EI_CLASS] != ELFCLASS64) return {};
+std::string note_build_id(std::string_view file) {
+  if (file.size() < sizeof(Elf64_Ehdr) || std::memcmp(file.data(), ELFMAG, SELFMAG) != 0 || file[EI_CLASS] != ELFCLASS64)
+    return {};
   Elf64_Ehdr header;
-  std::memcpy(&header, data, sizeof header);
-  for (int i = 0; i < header.e_phnum; ++i) {
-    size_t at = header.e_phoff + i * sizeof(Elf64_Phdr);
-    if (at + sizeof(Elf64_Phdr) > size) return {};
+  std::memcpy(&header, file.data(), sizeof header);
+  if (header.e_phoff > file.size()) return {};
+  std::string_view table = file.substr(header.e_phoff);
+  for (int i = 0; i < header.e_phnum && table.size() >= sizeof(Elf64_Phdr); ++i) {
     Elf64_Phdr segment;
-    std::memcpy(&segment, data + at, sizeof segment);
-    if (segment.p_type != PT_NOTE || segment.p_offset > size || segment.p_filesz > size - segment.p_offset) continue;
-    const char* p = data + segment.p_offset;
-    const char* end = p + segment.p_filesz;
-    while (end - p >= static_cast<ptrdiff_t>(sizeof(Elf64_Nhdr))) {
+    std::memcpy(&segment, table.data(), sizeof segment);
+    table.remove_prefix(sizeof segment);
+    if (segment.p_type != PT_NOTE || segment.p_offset > file.size() || segment.p_filesz > file.size() - segment.p_offset)
+      continue;
+    std::string_view notes = file.substr(segment.p_offset, segment.p_filesz);
+    while (notes.size() >= sizeof(Elf64_Nhdr)) {
       Elf64_Nhdr note;
-      std::memcpy(&note, p, sizeof note);
-      size_t name = (note.n_namesz + 3) & ~size_t{3}, description = (note.n_descsz + 3) & ~size_t{3};
-      if (sizeof note + name + description > static_cast<size_t>(end - p)) break;
-      if (note.n_type == NT_GNU_BUILD_ID && note.n_namesz == 4 && std::memcmp(p + sizeof note, "GNU", 4) == 0)
-        return std::string(p + sizeof note + name, note.n_descsz);
-      p += sizeof note + name + description;
+      std::memcpy(&note, notes.data(), sizeof note);
+      notes.remove_prefix(sizeof note);
+      uint64_t name = padded(note.n_namesz), description = padded(note.n_descsz);
+      if (name + description > notes.size()) break;
+      if (note.n_type == NT_GNU_BUILD_ID && note.n_namesz == 4 && std::memcmp(notes.data(), "GNU", 4) == 0)
+        return std::string(notes.substr(name, note.n_descsz));
+      notes.remove_prefix(name + description);
     }
   }
   return {};
 }
-
-}  // namespace
 
 std::string build_id(const std::string& path) {
   ScopedFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
@@ -52,7 +55,7 @@ std::string build_id(const std::string& path) {
   void* at = mmap(nullptr, size, PROT_READ, MAP_PRIVATE, fd.get(), 0);
   if (at == MAP_FAILED) return {};
   auto* data = static_cast<const char*>(at);
-  std::string id = note_build_id(data, size);
+  std::string id = note_build_id({data, size});
   if (id.empty()) {
     // FNV-1a: against accidents, not against an enemy; both nodes are the same user's.
     uint64_t hash = 14695981039346656037ull;

@@ -123,10 +123,12 @@ Subnet parse_subnet(const std::string& text) {
   in_addr address{};
   Subnet subnet;
   char* rest = nullptr;
-  if (slash != std::string::npos && slash + 1 < text.size()) subnet.bits = std::strtol(&text[slash + 1], &rest, 10);
-  if (!rest || *rest || subnet.bits < 4 || subnet.bits > 30 ||
+  long bits = 0;
+  if (slash != std::string::npos && slash + 1 < text.size()) bits = std::strtol(&text[slash + 1], &rest, 10);
+  if (!rest || *rest || bits < 4 || bits > 30 ||
       inet_pton(AF_INET, text.substr(0, slash).c_str(), &address) != 1)
     fail("\"" + text + "\" is not a subnet like 240.0.0.0/16");
+  subnet.bits = static_cast<int>(bits);
   subnet.network = ntohl(address.s_addr);
   if (subnet.network & (0xffffffffu >> subnet.bits)) fail("\"" + text + "\" has bits set outside its network part");
   return subnet;
@@ -149,6 +151,7 @@ Config parse_config(const std::string& text, const std::string& name, const std:
     fs::path path = top.text("key_file", "");
     if (path.is_relative()) path = fs::path(folder) / path;
     check_secret(path);
+    if (!fs::is_regular_file(path)) fail(path.string() + ": not a file");
     key = read_file(path);
     source = path;
   }

@@ -14,8 +14,7 @@
 namespace msocket {
 
 namespace {
-// A handover carries at most the un-acknowledged output of a rank; 16 MiB is far above any honest frame.
-constexpr uint32_t kMaxFrame = 16 * 1024 * 1024;
+constexpr Millis kAcceptLimit(5000);  // for the other end's first words after its hello
 
 std::string endpoint_name(const tcp::socket& socket) {
   boost::system::error_code error;
@@ -58,6 +57,7 @@ awaitable<Link::Ptr> Link::accepted(tcp::socket socket, wire::Greeting greeting,
   std::string name = endpoint_name(socket);
   auto link = std::make_shared<Link>(std::move(socket), name);
   link->derive(cluster, greeting, hello, false);
+  wire::Deadline deadline(link->socket_, kAcceptLimit);
   co_await link->exchange_stream_headers();
   co_return link;
 }
@@ -73,12 +73,10 @@ void Link::derive(const wire::Key& cluster, const wire::Greeting& greeting, cons
 }
 
 awaitable<void> Link::exchange_stream_headers() {
-  std::array<uint8_t, crypto_secretstream_xchacha20poly1305_HEADERBYTES> mine, theirs;
-  crypto_secretstream_xchacha20poly1305_init_push(&tx_, mine.data(), tx_key_.data());
+  wire::FrameStart mine = tx_.begin(tx_key_), theirs;
   co_await asio::async_write(socket_, asio::buffer(mine), use_awaitable);
   co_await asio::async_read(socket_, asio::buffer(theirs), use_awaitable);
-  if (crypto_secretstream_xchacha20poly1305_init_pull(&rx_, theirs.data(), rx_key_.data()) != 0)
-    throw std::runtime_error("bad stream header");
+  rx_.begin(rx_key_, theirs);
 }
 
 void Link::start(OnRequest on_request, OnNotice on_notice, OnClosed on_closed) {
@@ -89,6 +87,8 @@ void Link::start(OnRequest on_request, OnNotice on_notice, OnClosed on_closed) {
   spawn(executor(), [self]() -> awaitable<void> {
     try {
       co_await self->read_loop();
+    } catch (const wire::Stranger& stranger) {
+      if (self->on_stranger_) self->on_stranger_(stranger.reason());
     } catch (const std::exception&) {
     }
     self->close();
@@ -98,19 +98,9 @@ void Link::start(OnRequest on_request, OnNotice on_notice, OnClosed on_closed) {
 awaitable<proto::Envelope> Link::read_frame() {
   uint32_t length = 0;
   co_await asio::async_read(socket_, asio::buffer(&length, sizeof length), use_awaitable);
-  constexpr size_t overhead = crypto_secretstream_xchacha20poly1305_ABYTES;
-  if (length < overhead || length > kMaxFrame) throw std::runtime_error("bad frame length");
-  std::string sealed(length, '\0');
+  std::string sealed(wire::FrameOpener::check_length(length), '\0');
   co_await asio::async_read(socket_, asio::buffer(sealed), use_awaitable);
-  std::string plain(length - overhead, '\0');
-  uint8_t tag = 0;
-  if (crypto_secretstream_xchacha20poly1305_pull(&rx_, reinterpret_cast<uint8_t*>(plain.data()), nullptr, &tag,
-                                                 reinterpret_cast<const uint8_t*>(sealed.data()), sealed.size(),
-                                                 reinterpret_cast<const uint8_t*>(&length), sizeof length) != 0)
-    throw std::runtime_error("a frame does not authenticate");
-  proto::Envelope envelope;
-  if (!envelope.ParseFromString(plain)) throw std::runtime_error("a frame does not parse");
-  co_return envelope;
+  co_return rx_.open(sealed);
 }
 
 awaitable<void> Link::read_loop() {
@@ -177,14 +167,7 @@ void Link::notify(proto::Envelope notice) {
 
 void Link::send(const proto::Envelope& envelope) {
   if (!open_) return;
-  std::string plain;
-  envelope.SerializeToString(&plain);
-  uint32_t length = plain.size() + crypto_secretstream_xchacha20poly1305_ABYTES;
-  std::string frame(sizeof length + length, '\0');
-  std::memcpy(frame.data(), &length, sizeof length);
-  crypto_secretstream_xchacha20poly1305_push(&tx_, reinterpret_cast<uint8_t*>(frame.data()) + sizeof length, nullptr,
-                                             reinterpret_cast<const uint8_t*>(plain.data()), plain.size(),
-                                             reinterpret_cast<const uint8_t*>(&length), sizeof length, 0);
+  std::string frame = tx_.seal(envelope);
   queued_bytes_ += frame.size();
   queue_.push_back(std::move(frame));
   if (writing_) return;
@@ -223,6 +206,7 @@ void Link::close() {
     self->on_request_ = nullptr;
     self->on_notice_ = nullptr;
     self->on_closed_ = nullptr;
+    self->on_stranger_ = nullptr;
   });
 }
 

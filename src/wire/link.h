@@ -11,8 +11,6 @@
 //
 // Not thread-safe: use it on its executor only.
 #pragma once
-#include <sodium.h>
-
 #include <deque>
 #include <map>
 #include <memory>
@@ -21,6 +19,7 @@
 #include "src/wire/async.h"
 #include "src/wire/auth.h"
 #include "src/wire/conn_header.h"
+#include "src/wire/frame.h"
 #include "src/wire/msocket.pb.h"
 
 namespace msocket {
@@ -33,6 +32,7 @@ class Link : public std::enable_shared_from_this<Link> {
   /// Called in the order in which the notices were sent.
   using OnNotice = std::function<void(Ptr, const proto::Envelope&)>;
   using OnClosed = std::function<void(Ptr)>;
+  using OnStranger = std::function<void(wire::Reason)>;
 
   /// Throws std::runtime_error: "a.b.c.d:port: why".
   static awaitable<Ptr> connect(asio::any_io_executor executor, std::string address, uint16_t port, wire::Key cluster,
@@ -42,6 +42,8 @@ class Link : public std::enable_shared_from_this<Link> {
 
   Link(tcp::socket socket, std::string name);
 
+  /// Before start(): hears why, when what comes over this link is no frame of ours; the link is closed then.
+  void on_stranger(OnStranger handler) { on_stranger_ = std::move(handler); }
   /// Begins to read. Without on_request every request is refused.
   void start(OnRequest on_request, OnNotice on_notice, OnClosed on_closed);
   /// Sends a request and waits for its reply; throws std::runtime_error on an error reply, a closed link or the limit.
@@ -77,12 +79,14 @@ class Link : public std::enable_shared_from_this<Link> {
   size_t queued_bytes_ = 0;
   uint64_t next_id_ = 1;
   wire::Key tx_key_{}, rx_key_{};
-  crypto_secretstream_xchacha20poly1305_state tx_{}, rx_{};
+  wire::FrameSealer tx_;
+  wire::FrameOpener rx_;
   std::deque<std::string> queue_;
   std::map<uint64_t, std::shared_ptr<Pending>> pending_;
   OnRequest on_request_;
   OnNotice on_notice_;
   OnClosed on_closed_;
+  OnStranger on_stranger_;
 };
 
 }  // namespace msocket

@@ -32,8 +32,7 @@ awaitable<PortStream> open_port(asio::any_io_executor executor, std::string addr
     co_await stream.socket.async_connect(endpoint, use_awaitable);
     stream.socket.set_option(tcp::no_delay(true));
     co_await asio::async_read(stream.socket, asio::buffer(&stream.greeting, sizeof stream.greeting), use_awaitable);
-    if (stream.greeting.magic != kPortMagic) why = "not an msocket port";
-    else if (stream.greeting.version != kPortVersion) why = "another version of msocket";
+    if (const char* no = why_not_greeting(stream.greeting)) why = no;
   } catch (const boost::system::system_error& error) {
     why = deadline.expired() ? "no answer in time" : error.code().message();
   }
@@ -51,8 +50,7 @@ awaitable<DataStream> open_data(asio::any_io_executor executor, std::string addr
   try {
     co_await asio::async_write(data.socket, asio::buffer(&header, sizeof header), use_awaitable);
     co_await asio::async_read(data.socket, asio::buffer(&data.answer, sizeof data.answer), use_awaitable);
-    Tag expected = make_tag(job, bytes_of(stream.greeting), bytes_of(header), before_tag(data.answer));
-    if (data.answer.magic != kPortMagic || !same_tag(expected, data.answer.tag)) why = "the answer does not authenticate";
+    if (!good_answer(job, stream.greeting, header, data.answer)) why = "the answer does not authenticate";
   } catch (const boost::system::system_error& error) {
     why = deadline.expired() ? "no answer in time" : "refused this connection (another job's key?)";
   }
@@ -60,39 +58,28 @@ awaitable<DataStream> open_data(asio::any_io_executor executor, std::string addr
   co_return data;
 }
 
-namespace {
-template <class T>
-awaitable<void> read_rest(tcp::socket& socket, const Preamble& preamble, T& object) {
-  object.preamble = preamble;
-  auto rest = asio::buffer(reinterpret_cast<char*>(&object) + sizeof preamble, sizeof object - sizeof preamble);
-  co_await asio::async_read(socket, rest, use_awaitable);
-}
-}  // namespace
-
-awaitable<Caller> greet(tcp::socket& socket, Key cluster, Millis limit) {
-  Caller caller;
-  caller.greeting.nonce = random_nonce();
+awaitable<Caller> greet(tcp::socket& socket, Key cluster, Millis limit, SeenTags* seen) {
+  Greeting greeting;
+  greeting.nonce = random_nonce();
+  std::array<uint8_t, sizeof(ConnHeader)> bytes;  // the longest opening there is
+  size_t have = 0, wanted = sizeof(Preamble);
   Deadline deadline(socket, limit);
-  socket.set_option(tcp::no_delay(true));
-  co_await asio::async_write(socket, asio::buffer(&caller.greeting, sizeof caller.greeting), use_awaitable);
-  Preamble preamble;
-  co_await asio::async_read(socket, asio::buffer(&preamble, sizeof preamble), use_awaitable);
-  if (preamble.magic != kPortMagic || preamble.version != kPortVersion) throw std::runtime_error("not msocket");
-  bool known = false;
-  if (preamble.purpose == Purpose::kLink) {
-    LinkHello hello;
-    co_await read_rest(socket, preamble, hello);
-    known = same_tag(make_tag(cluster, bytes_of(caller.greeting), before_tag(hello)), hello.tag);
-    caller.link = hello;
-  } else if (preamble.purpose >= Purpose::kOpen && preamble.purpose <= Purpose::kMirror) {
-    ConnHeader header;
-    co_await read_rest(socket, preamble, header);
-    header.job[sizeof header.job - 1] = '\0';
-    known = same_tag(make_tag(job_key(cluster, header.job), bytes_of(caller.greeting), before_tag(header)), header.tag);
-    caller.data = header;
+  boost::system::error_code error;
+  socket.set_option(tcp::no_delay(true), error);
+  co_await asio::async_write(socket, asio::buffer(&greeting, sizeof greeting), asio::redirect_error(use_awaitable, error));
+  while (!error && have < wanted) {
+    auto room = asio::buffer(bytes.data() + have, wanted - have);
+    size_t got = co_await socket.async_read_some(room, asio::redirect_error(use_awaitable, error));
+    have += got;
+    if (have != sizeof(Preamble) || wanted != sizeof(Preamble)) continue;
+    Preamble preamble;
+    std::memcpy(&preamble, bytes.data(), sizeof preamble);
+    wanted = opening_length(preamble);
   }
-  if (!known) throw std::runtime_error("a stranger");
-  co_return caller;
+  // Closed by the deadline just as the last byte came: not to be handed on, whoever it was.
+  if (have < wanted || !socket.is_open())
+    throw Stranger(deadline.expired() ? Reason::kSlow : have ? Reason::kCut : Reason::kScan);
+  co_return check_opening(greeting, cluster, std::span<const uint8_t>(bytes.data(), have), seen);
 }
 
 awaitable<void> answer(tcp::socket& socket, const Caller& caller, Key cluster, Verdict verdict, Generation gen) {

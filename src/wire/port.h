@@ -4,12 +4,12 @@
 // The first round trip on a daemon's (or master's) port, both sides (src/wire/conn_header.h). Strangers end here: nobody
 // above sees a byte of a connection whose tag does not hold.
 #pragma once
-#include <optional>
 #include <string>
 
 #include "src/wire/async.h"
 #include "src/wire/auth.h"
 #include "src/wire/conn_header.h"
+#include "src/wire/first_bytes.h"
 
 namespace msocket::wire {
 
@@ -47,15 +47,8 @@ struct DataStream {
 awaitable<DataStream> open_data(asio::any_io_executor executor, std::string address, uint16_t port, ConnHeader header,
                                 Key job, Millis limit);
 
-/// What a connection to our port turned out to be.
-struct Caller {
-  Greeting greeting;
-  std::optional<LinkHello> link;
-  std::optional<ConnHeader> data;  ///< tag already checked
-};
-
-/// Greets an accepted connection and checks who it is. Throws on strangers (count and forget them).
-awaitable<Caller> greet(tcp::socket& socket, Key cluster, Millis limit);
+/// Greets an accepted connection and checks who it is. Throws Stranger: count it and forget it.
+awaitable<Caller> greet(tcp::socket& socket, Key cluster, Millis limit, SeenTags* seen = nullptr);
 
 /// The acceptor's last word on a data connection.
 awaitable<void> answer(tcp::socket& socket, const Caller& caller, Key cluster, Verdict verdict, Generation gen);

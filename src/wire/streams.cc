@@ -7,6 +7,11 @@
 
 namespace msocket {
 
+namespace {
+constexpr uint64_t kMostHeld = 16 * 1024 * 1024;
+constexpr size_t kMostPieces = 16384;
+}  // namespace
+
 void StreamOut::append(std::string_view data) {
   if (!eof_) pending_.append(data);
 }
@@ -48,10 +53,16 @@ StreamOut StreamOut::restore(uint64_t offset, std::string pending, bool eof) {
 
 void StreamIn::add(uint64_t offset, std::string_view data, bool eof) {
   if (ended()) return;
+  // Far above what an honest sender has on its way. Whoever fills the gap sends again what comes after it.
+  if (offset > received_ && (offset - received_ > kMostHeld || held_bytes_ + data.size() > kMostHeld)) return;
+  if (offset > received_ && held_.size() >= kMostPieces) return;
   if (eof) end_ = offset + data.size();
   if (offset > received_) {
+    if (data.empty()) return;
     std::string& held = held_[offset];
-    if (held.size() < data.size()) held.assign(data);
+    if (held.size() >= data.size()) return;
+    held_bytes_ += data.size() - held.size();
+    held.assign(data);
     return;
   }
   auto take_over = [this](uint64_t at, std::string_view bytes) {
@@ -63,6 +74,7 @@ void StreamIn::add(uint64_t offset, std::string_view data, bool eof) {
   take_over(offset, data);
   while (!held_.empty() && held_.begin()->first <= received_) {
     take_over(held_.begin()->first, held_.begin()->second);
+    held_bytes_ -= held_.begin()->second.size();
     held_.erase(held_.begin());
   }
 }

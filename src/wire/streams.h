@@ -88,6 +88,7 @@ class StreamIn {
   uint64_t received_ = 0;                 // contiguous bytes so far
   std::string ready_;                     // the last of them, not yet taken
   std::map<uint64_t, std::string> held_;  // beyond a gap, by offset
+  size_t held_bytes_ = 0;
   std::optional<uint64_t> end_;
 };
 

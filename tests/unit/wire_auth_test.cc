@@ -262,8 +262,8 @@ TEST_F(Port, AnotherJobsKeyIsNot) {
   EXPECT_NE(run([&]() -> awaitable<void> { co_await open(some_header(), job_key(cluster_, "18")); }), "");
   EXPECT_NE(run([&]() -> awaitable<void> { co_await open(some_header(), cluster_); }), "");
   ASSERT_EQ(refused_.size(), 2u);
-  EXPECT_EQ(refused_[0], "a stranger");
-  EXPECT_EQ(refused_[1], "a stranger");
+  EXPECT_EQ(refused_[0], meaning(Reason::kTag));
+  EXPECT_EQ(refused_[1], meaning(Reason::kTag));
 }
 
 TEST_F(Port, AJobThatNamesAnotherIsNot) {
@@ -271,7 +271,7 @@ TEST_F(Port, AJobThatNamesAnotherIsNot) {
   serve();
   ConnHeader header = some_header();
   EXPECT_NE(run([&]() -> awaitable<void> { co_await open(header, job_key(cluster_, "99")); }), "");
-  EXPECT_EQ(refused_, std::vector<std::string>{"a stranger"});
+  EXPECT_EQ(refused_, std::vector<std::string>{meaning(Reason::kTag)});
 }
 
 TEST_F(Port, AChangedByteIsNoticed) {
@@ -312,7 +312,7 @@ TEST_F(Port, WhatWasSaidBeforeCannotBeSaidAgain) {
     EXPECT_TRUE(error);
   });
   EXPECT_EQ(why, "");
-  EXPECT_EQ(refused_, (std::vector<std::string>{"", "a stranger"}));
+  EXPECT_EQ(refused_, (std::vector<std::string>{"", meaning(Reason::kTag)}));
 }
 
 TEST_F(Port, TheAcceptorMustKnowTheKeyToo) {

@@ -230,9 +230,9 @@ TEST_F(LinkTest, StrangersAreDroppedAndCounted) {
   const std::vector<std::string> said = {
       "GET / HTTP/1.0\r\n\r\n",
       std::string(500, '\0'),
-      std::string("osps\1\0\1\0", 8) + std::string(64, 'x'),  // the right preamble of a link, and garbage
-      std::string("osps\1\0\2\0", 8) + std::string(112, 'x'),  // of a data connection
-      std::string("osps\1\0\11\0", 8),                         // of nothing
+      std::string("opsm\1\0\1\0", 8) + std::string(64, 'x'),  // the right preamble of a link, and garbage
+      std::string("opsm\1\0\2\0", 8) + std::string(112, 'x'),  // of a data connection
+      std::string("opsm\1\0\11\0", 8),                         // of nothing
       "",
   };
   std::string why = run([&]() -> awaitable<void> {
@@ -252,9 +252,33 @@ TEST_F(LinkTest, StrangersAreDroppedAndCounted) {
   EXPECT_TRUE(wait([&] { return server_->strangers() == said.size(); })) << server_->strangers();
   EXPECT_TRUE(accepted_.empty());
   EXPECT_EQ(data_, 0);
+  for (auto [reason, count] : {std::pair{wire::Reason::kMagic, 2}, {wire::Reason::kTag, 2}, {wire::Reason::kPurpose, 1},
+                               {wire::Reason::kScan, 1}})
+    EXPECT_EQ(server_->strangers(reason), static_cast<uint64_t>(count)) << wire::name(reason);
 
   EXPECT_EQ(run([&]() -> awaitable<void> { (co_await connect(cluster_))->close(); }), "") << "friends still come in";
   EXPECT_EQ(server_->strangers(), said.size());
+}
+
+TEST_F(LinkTest, TheSilentMakeRoomAndFriendsComeIn) {
+  listen();
+  constexpr size_t kMore = 20;
+  std::vector<tcp::socket> silent;
+  std::string why = run([&]() -> awaitable<void> {
+    for (size_t i = 0; i < daemons::PortServer::kMaxUnknown + kMore; ++i) {
+      silent.emplace_back(io_.get_executor());
+      co_await silent.back().async_connect(tcp::endpoint(asio::ip::make_address("127.0.0.1"), server_->port()), use_awaitable);
+    }
+    Link::Ptr link = co_await connect(cluster_);
+    link->close();
+  });
+  EXPECT_EQ(why, "");
+  // The friend was one more for whom the oldest had to go.
+  EXPECT_TRUE(wait([&] { return server_->strangers(wire::Reason::kCrowded) == kMore + 1; }))
+      << server_->strangers(wire::Reason::kCrowded);
+  proto::ListStrangers list;
+  server_->list_strangers(&list);
+  EXPECT_EQ(list.unknown(), daemons::PortServer::kMaxUnknown - 1);
 }
 
 TEST_F(LinkTest, AFrameThatWasAlteredEndsTheLink) {
@@ -290,6 +314,7 @@ TEST_F(LinkTest, AFrameThatWasAlteredEndsTheLink) {
   }), "");
   EXPECT_TRUE(wait([&] { return closed_ == 1; }));
   EXPECT_TRUE(notices_.empty());
+  EXPECT_EQ(server_->strangers(wire::Reason::kSeal), 1u);
   kept->close();
 }
 
