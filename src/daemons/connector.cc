@@ -183,6 +183,12 @@ awaitable<void> Connector::accept_redirect(tcp::socket socket, const wire::Calle
   auto it = awaited_.find({header.conn, rank->vip});
   if (it != awaited_.end()) {
     AwaitedPtr awaited = it->second;
+    if (opener_awaits && awaited->stash) {
+      // The opener has switched to the stashed one and then moved itself: first that one must be installed here, with what
+      // is in it; this one is for later.
+      say(socket, caller, node_.config.key, wire::Verdict::kNotYet, rank->generation);
+      co_return;
+    }
     say(socket, caller, node_.config.key, wire::Verdict::kOk, rank->generation);
     if (!opener_awaits) {
       awaited->stash.emplace(std::move(socket));  // its own end is served first: run_request goes on when it is
@@ -234,12 +240,13 @@ awaitable<int> Connector::install(Rank::Ptr rank, wire::ControlRecord about, int
 
 awaitable<int> Connector::ask_process(Rank::Ptr rank, ProcessChannel::Ptr process, wire::ControlRecord about,
                                       std::vector<int> fds) {
-  rank->installed.erase(about.conn);
+  // By number, not by connection: a process that has stood still may answer two of them at once.
+  uint64_t number = about.arg0 = ++rank->installs;
   if (process) about.arg1 = process->forks;
   if (!process || !process->send(about, fds)) co_return ENOTCONN;
   auto there = [&] { return process == rank->channel || std::count(rank->children.begin(), rank->children.end(), process); };
-  co_await wait_until(rank->changed, kInstallLimit, [&] { return rank->installed.count(about.conn) || rank->exited || !there(); });
-  auto it = rank->installed.find(about.conn);
+  co_await wait_until(rank->changed, kInstallLimit, [&] { return rank->installed.count(number) || rank->exited || !there(); });
+  auto it = rank->installed.find(number);
   if (it == rank->installed.end()) co_return ENOTCONN;
   int error = it->second.error;
   rank->installed.erase(it);
@@ -251,7 +258,7 @@ awaitable<int> Connector::install_in_family(Rank::Ptr rank, wire::ControlRecord 
   family.insert(family.begin(), rank->channel);
   wire::ControlRecord hold = about;
   hold.type = wire::Control::kHold;
-  hold.arg0 = 1;
+  hold.flags = wire::kFlagHold;
   bool busy = false;
   for (const auto& process : family) {
     int error = co_await ask_process(rank, process, hold, {});
@@ -262,7 +269,7 @@ awaitable<int> Connector::install_in_family(Rank::Ptr rank, wire::ControlRecord 
   if (holders.size() > 1) about.flags |= wire::kFlagShared;
   for (const auto& process : holders) {
     if (result != 0 && result != ENOTCONN) {  // the first has refused: the others go on as they are
-      hold.arg0 = 0;
+      hold.flags = 0;
       co_await ask_process(rank, process, hold, {});
       continue;
     }
@@ -347,6 +354,7 @@ awaitable<void> Connector::run_request(AwaitedPtr awaited) {
   while (!awaited->done && awaited->rank->here() && Clock::now() < deadline) {
     Millis pause = kRetry;
     std::string why;
+    awaited->stash.reset();  // of an attempt that came to nothing
     try {
       Place place = co_await node_.directory.find(record.peer.ip);
       Link::Ptr link = co_await node_.directory.link_to(place.address, place.port);

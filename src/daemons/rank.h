@@ -50,7 +50,8 @@ struct Rank : std::enable_shared_from_this<Rank> {
   Link::Ptr home;
   int connecting = 0;         ///< connect() calls of its program that are under way
   int installing = 0;         ///< redirections under way that this process must not be frozen in
-  std::map<ConnId, wire::ControlRecord> installed;  ///< answers to kInstall
+  std::map<uint64_t, wire::ControlRecord> installed;  ///< answers to kInstall and kHold, by their number
+  uint64_t installs = 0;      ///< the last such number
   std::unique_ptr<wire::ControlRecord> frozen, restored;  ///< as they arrive during a move
   std::vector<wire::ControlRecord> reconnects;
   std::vector<int> held_signals;  ///< came while it stood still: they go with it, or are delivered when the move is called off

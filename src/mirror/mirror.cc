@@ -57,6 +57,7 @@ bool Mirror::collect() {
 int Mirror::run() {
   if (!collect()) return 0;
   mailbox_.reset();
+  for (auto& c : connections_) reset_at_death(c.fd.get(), true);
   forward();
   return process_lost_ ? 1 : 0;
 }
@@ -64,7 +65,11 @@ int Mirror::run() {
 void Mirror::forward() {
   std::vector<pollfd> polled;
   for (;;) {
-    std::erase_if(connections_, [](const Connection& c) { return c.read_done && c.half_close && delivered(c.fd.get()); });
+    std::erase_if(connections_, [](const Connection& c) {
+      bool over = c.read_done && c.half_close && delivered(c.fd.get());
+      if (over) reset_at_death(c.fd.get(), false);
+      return over;
+    });
     if (connections_.empty() && (out_.empty() || process_lost_)) {
       if (process_lost_) return;
       if (!said_all_) shutdown(stream_.get(), SHUT_WR);
@@ -155,6 +160,11 @@ void Mirror::lose_process() {
   out_.clear();
   out_at_ = 0;
   for (auto& c : connections_) end_old_stream(c);
+}
+
+void Mirror::reset_at_death(int fd, bool on) {
+  linger how{on, 0};
+  setsockopt(fd, SOL_SOCKET, SO_LINGER, &how, sizeof how);
 }
 
 bool Mirror::delivered(int fd) {

@@ -41,6 +41,8 @@ class Mirror {
   void lose_process();
   /// Everything that the new process wrote before its move has reached the peer, and the end of it too.
   static bool delivered(int fd);
+  /// How the kernel ends the old stream if this process is killed: by a reset, not by an end that looks like the real one.
+  static void reset_at_death(int fd, bool on);
 
   ScopedFd mailbox_, stream_;
   std::vector<Connection> connections_;

@@ -45,7 +45,7 @@ void drain_old(VSocket* vs, size_t most) {
     if (!room) return;  // no memory now: the kernel keeps it, the next call tries again
     long n = raw::read(vs->old_fd, room, chunk);
     if (n > 0) {
-      vs->in.added(n);
+      if (!vs->reset) vs->in.added(n);  // behind a gap that the program has not yet been told of: nothing
       note_arrival(vs);
     } else if (n == -EINTR) continue;
     else if (n == -EAGAIN) break;
@@ -78,7 +78,7 @@ void drain_mirror() {
       if (n == -EAGAIN) return;
       if (n <= 0) return mirror_gone();
       if (vs) {
-        vs->in.added(n);
+        if (!vs->reset) vs->in.added(n);
         note_arrival(vs);
       }
       rt.frame_left -= n;

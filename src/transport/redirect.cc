@@ -102,7 +102,7 @@ void on_hold(const wire::ControlRecord& record) {
   reply.type = wire::Control::kInstalled;
   reply.error = record.arg1 != rt.forks ? EBUSY : vs ? 0 : ENOTCONN;
   if (reply.error == 0) {
-    vs->held = record.arg0 != 0;
+    vs->held = record.flags & wire::kFlagHold;
     refresh(vs);
   }
   send_control(rt.control_fd, reply);

@@ -11,7 +11,7 @@ namespace msocket::transport {
 
 /// kConnected: a connect() is answered.
 void on_connected(const wire::ControlRecord& record, int fd);
-/// kHold: arg0 != 0: calls on this connection wait until it is installed or let go; other processes have it, too.
+/// kHold, with kFlagHold: calls on this connection wait until it is installed or let go; other processes have it, too.
 void on_hold(const wire::ControlRecord& record);
 /// kInstall: the connection goes over `fd` from now on (fd < 0: the peer has closed it for good).
 void on_install(const wire::ControlRecord& record, int fd);

@@ -37,12 +37,13 @@ enum class Control : uint16_t {
   // daemon -> process
   kStart = 64,     ///< the first record: local.ip = virtual address, local_gen, flags, text = node name; fds: image, mirror
   kConnected,      ///< conn, error; fd
-  kInstall,        ///< conn, gens; fd, or error=ENOTCONN: the peer has closed for good; arg1: forks that the daemon has heard of
+  kInstall,        ///< conn, gens; fd, or error=ENOTCONN: the peer has closed for good; arg0: a number that comes back
+                   ///< in the answer; arg1: forks that the daemon has heard of
   kFreeze,         ///< fds: image stream, the mirror's mailbox
   kCommit,         ///< to the old process: the new one runs; end without a trace
   kRollback,       ///< to the old process: nothing has happened; go on
   kResume,         ///< to the new process: run
-  kHold,           ///< conn, arg1 as in kInstall; arg0: 1: calls on it wait, 0: they go on; answered by kInstalled
+  kHold,           ///< conn, arg0, arg1 as in kInstall; flags: kFlagHold; answered by kInstalled
 };
 
 inline constexpr uint32_t kFlagRestore = 1;    ///< kStart: fill yourself from the image stream
@@ -52,6 +53,8 @@ inline constexpr uint32_t kFlagAnswer = 8;
 inline constexpr uint32_t kAnswerLength = 48;
 /// kInstall: other processes have the connection, too.
 inline constexpr uint32_t kFlagShared = 16;
+/// kHold: calls on the connection wait; without it they go on.
+inline constexpr uint32_t kFlagHold = 32;
 
 struct ControlRecord {
   uint32_t magic = kControlMagic;
