@@ -121,15 +121,25 @@ class Commanded(Moving):
 
     def must(self, command, *expected, seconds=20):
         """As ask(), but the answer is known."""
-        got = self.ask(command, seconds)
-        if got != [str(word) for word in expected]:
-            raise Failure(f"{self.label}: '{command}': {' '.join(got)}, not {' '.join(map(str, expected))}")
+        self.begin(command)
+        self.must_answer(*expected, seconds=seconds)
 
     def must_answer(self, *expected, seconds=20):
+        """As must(), for what has begun already."""
         command = self.asked[0]
         got = self.answer(seconds)
         if got != [str(word) for word in expected]:
             raise Failure(f"{self.label}: '{command}': {' '.join(got)}, not {' '.join(map(str, expected))}")
+
+    def must_have_failed(self, error, seconds=20):
+        command = self.asked[0]
+        line = self.answer_line(seconds)
+        if line != f"failed {command.split()[0]} {error}":
+            raise Failure(f"{self.label}: '{command}': {line}, not {error}")
+
+    def must_fail(self, command, error, seconds=20):
+        self.begin(command)
+        self.must_have_failed(error, seconds)
 
     def until(self, command, *expected, seconds=20):
         """Asks again and again, until the answer is this one."""
