@@ -47,6 +47,27 @@ void release_orphan(VSocket* vs) {
   if (fd >= 0) raw::close(fd);
 }
 
+// The connections that wait in the listener channels come into the tables, to be accepted from there: only what is in the
+// tables can move, and follow a peer.
+void take_waiting() {
+  static uint32_t arrivals = 0;
+  for (int i = 0; i < used_vsockets; ++i) {
+    VSocket* listener = &vsockets[i];
+    if (listener->state != ConnState::kListening) continue;
+    for (;;) {
+      wire::AcceptRecord record;
+      int fds[wire::kMaxControlFds], count;
+      if (receive_record(listener->fd, &record, sizeof record, fds, &count, true) != 0) break;
+      if (count != 1) continue;
+      int fd = move_high(fds[0]);
+      VSocket* vs = fd >= 0 ? adopt(listener, record, fd) : nullptr;
+      if (vs) vs->unaccepted = ++arrivals;
+      else if (fd >= 0) raw::close(fd);
+    }
+    refresh(listener);
+  }
+}
+
 }  // namespace
 
 void put_under_numbers(VSocket* vs, int fd) {
@@ -77,6 +98,10 @@ void on_connected(const wire::ControlRecord& record, int fd) {
 
 void on_install(const wire::ControlRecord& record, int fd) {
   VSocket* vs = find_conn(record.conn);
+  if (!vs) {  // the program may not have called accept() yet
+    take_waiting();
+    vs = find_conn(record.conn);
+  }
   wire::ControlRecord reply = record;
   reply.type = wire::Control::kInstalled;
   reply.error = 0;
@@ -146,21 +171,7 @@ VSocket* adopt(const VSocket* listener, const wire::AcceptRecord& record, int fd
 }
 
 void prepare_freeze() {
-  for (int i = 0; i < used_vsockets; ++i) {
-    VSocket* listener = &vsockets[i];
-    if (listener->state != ConnState::kListening) continue;
-    for (;;) {
-      wire::AcceptRecord record;
-      int fds[wire::kMaxControlFds], count;
-      if (receive_record(listener->fd, &record, sizeof record, fds, &count, true) != 0) break;
-      if (count != 1) continue;
-      int fd = move_high(fds[0]);
-      VSocket* vs = fd >= 0 ? adopt(listener, record, fd) : nullptr;
-      if (vs) vs->unaccepted = true;
-      else if (fd >= 0) raw::close(fd);
-    }
-    refresh(listener);
-  }
+  take_waiting();
   for_each_vsocket([](VSocket* vs) {
     void* at = raw::mmap(nullptr, sizeof(SavedOptions), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS);
     vs->saved = raw::failed(at) ? nullptr : static_cast<SavedOptions*>(at);
@@ -208,6 +219,10 @@ int restore_sockets(const wire::ControlRecord& start, int mirror_fd) {
   rt.frame_have = rt.frame_left = 0;
   rt.settling = true;
   int announced = 0;
+  // A connection that waits for accept() has a number of the library's own choice, which here may be the mirror's stream.
+  for_each_vsocket([](VSocket* vs) {
+    if (vs->unaccepted) detach(vs->fd);
+  });
   for (int i = 0; i < used_vsockets; ++i) {
     VSocket* vs = &vsockets[i];
     if (vs->state == ConnState::kFree) continue;
@@ -216,7 +231,8 @@ int restore_sockets(const wire::ControlRecord& start, int mirror_fd) {
       restore_listener(vs);
     } else {
       long fd = raw::socket(AF_INET, SOCK_STREAM, 0);
-      if (fd >= 0) place(static_cast<int>(fd), first);
+      if (fd >= 0 && vs->unaccepted) attach(first = move_high(static_cast<int>(fd)), vs);
+      else if (fd >= 0) place(static_cast<int>(fd), first);
     }
     for_each_number(vs, [&](int number) {
       if (number != first) raw::dup3(first, number, 0);

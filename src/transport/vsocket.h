@@ -50,7 +50,7 @@ struct VSocket {
   bool from_mirror;   ///< the old connection's bytes come through this process's own mirror
   bool old_ended;     ///< the old connection has delivered its last byte
   bool reset;         ///< it ended with a reset
-  bool unaccepted;    ///< waits in a listener's queue that moved with the process
+  uint32_t unaccepted;  ///< waits for accept() in these tables; the lowest came first. 0: it does not
   int fd;             ///< a number that carries it: the program's first, or a high one of the library's own
   int old_fd;         ///< the old connection while draining directly, else -1
   int option_fd;      ///< listener: a TCP socket that carries the options for accepted connections, else -1
