@@ -145,6 +145,7 @@ class Test:
     nodes = 3
     options = ()      # for tools/cluster
     given = None      # the command line, with what more_options(parser), if there is one, has added
+    where = None      # in a check: what is being tried, for when it fails
     apart = False     # each check has a cluster of its own, with options_of[check] besides
     options_of = {}
 
@@ -189,13 +190,13 @@ class Test:
 
 
 def one_check(test, name, method):
-    start = time.monotonic()
+    start, test.where = time.monotonic(), None
     try:
         method()
         print(f"{name}: ok ({time.monotonic() - start:.1f} s)", flush=True)
         return True
     except Failure as failure:
-        print(f"{name}: FAILED {failure}", flush=True)
+        print(f"{name}: FAILED {failure}{f' ({test.where})' if test.where else ''}", flush=True)
     except Exception:  # a test that is wrong itself
         print(f"{name}: FAILED {traceback.format_exc().strip()}", flush=True)
     harness.keep_evidence(test.cluster, Job.programs)

@@ -252,6 +252,12 @@ def pids_of(programs):
     return found
 
 
+# What libmsocket knows, in processes that have it: for gdb.
+LIBRARY_STATE = ["-ex", "set language c++", "-ex", "set print elements 0"]
+LIBRARY_STATE += [word for what in ("rt", "vsockets[0]@msocket::transport::used_vsockets", "transition_log")
+                  for word in ("-ex", f"p msocket::transport::{what}")]
+
+
 def keep_evidence(cluster, programs):
     """Stacks of all processes, sockets of all nodes and what msctl knows, into the work folder. Never fails."""
     folder = os.path.join(cluster.work, "evidence")
@@ -273,5 +279,5 @@ def keep_evidence(cluster, programs):
     for pid, exe in pids_of(programs):
         name = f"{os.path.basename(exe)}-{pid}"
         save(f"status-{name}", ["sh", "-c", f"cat /proc/{pid}/status; cat /proc/{pid}/wchan; echo; ls -l /proc/{pid}/fd"])
-        save(f"stack-{name}", ["gdb", "-batch", "-p", str(pid), "-ex", "thread apply all bt"])
+        save(f"stack-{name}", ["gdb", "-batch", "-p", str(pid), "-ex", "thread apply all bt", *LIBRARY_STATE])
     return folder
