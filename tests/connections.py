@@ -23,8 +23,7 @@ from node_left import NodeLeft
 from programs import Commanded, move_at_once
 
 SERVER, CLIENT, THIRD = "240.0.0.1", "240.0.0.2", "240.0.0.3"
-READ, WRITE, POLL, PPOLL = 0, 1, 7, 271  # x86-64
-LARGE = 32 << 20  # more than all buffers of a connection take
+PPOLL = 271  # x86-64; what a blocking ms_connect stands in
 
 
 @contextlib.contextmanager
