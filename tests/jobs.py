@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 import traceback
 
 import harness
@@ -145,6 +146,8 @@ class Ring(Job):
 class Test:
     nodes = 3
     options = ()      # for tools/cluster
+    given = None      # the command line, with what more_options(parser), if there is one, has added
+    where = None      # in a check: what is being tried, for when it fails
     apart = False     # each check has a cluster of its own, with options_of[check] besides
     options_of = {}
 
@@ -189,12 +192,13 @@ class Test:
 
 
 def one_check(test, name, method):
+    start, test.where = time.monotonic(), None
     try:
         method()
-        print(f"{name}: ok", flush=True)
+        print(f"{name}: ok ({time.monotonic() - start:.1f} s)", flush=True)
         return True
     except Failure as failure:
-        print(f"{name}: FAILED {failure}", flush=True)
+        print(f"{name}: FAILED {failure}{f' ({test.where})' if test.where else ''}", flush=True)
     except Exception:  # a test that is wrong itself
         print(f"{name}: FAILED {traceback.format_exc().strip()}", flush=True)
     harness.keep_evidence(test.cluster, Job.programs)
@@ -228,7 +232,9 @@ def main(cls, title):
     all_names = [name[6:] for name in cls.__dict__ if name.startswith("check_")]
     parser = argparse.ArgumentParser(description=sys.modules["__main__"].__doc__.split("\n")[0])
     parser.add_argument("checks", nargs="*", metavar="CHECK", help=f"only these of: {' '.join(all_names)}")
-    options = parser.parse_args()
+    if hasattr(cls, "more_options"):
+        cls.more_options(parser)
+    options = cls.given = parser.parse_args()
     unknown = [name for name in options.checks if name not in all_names]
     if unknown:
         parser.error(f"no check {' '.join(unknown)}")

@@ -18,6 +18,14 @@
 #define ms_close close
 #define ms_shutdown shutdown
 #define ms_setsockopt setsockopt
+#define ms_getsockopt getsockopt
+#define ms_getsockname getsockname
+#define ms_getpeername getpeername
+#define ms_dup dup
+#define ms_dup2 dup2
+#define ms_fcntl fcntl
+#define ms_ioctl ioctl
+#define ms_poll poll
 #else
 #include <msocket/msocket.h>
 #endif
@@ -34,9 +42,12 @@
 #include <unistd.h>
 
 static const char* program = "?";
+static FILE* report; /* where the program speaks of itself; NULL: standard output */
+
+static inline FILE* said(void) { return report ? report : stdout; }
 
 static inline void die(const char* what) {
-  printf("%s: FAILED %s: %s\n", program, what, strerror(errno));
+  fprintf(said(), "%s: FAILED %s: %s\n", program, what, strerror(errno));
   exit(1);
 }
 
@@ -52,18 +63,28 @@ static inline void no_delay(int fd) {
   if (ms_setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one) < 0) die("TCP_NODELAY");
 }
 
-/* A connection from whoever comes first. */
-static inline int accept_one(int port) {
+static inline int listen_on(int port) {
   struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons((unsigned short)port)};
-  int one = 1, listener = ms_socket(AF_INET, SOCK_STREAM, 0), fd;
+  int one = 1, listener = ms_socket(AF_INET, SOCK_STREAM, 0);
   if (listener < 0) die("socket");
   ms_setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
   if (ms_bind(listener, (struct sockaddr*)&at, sizeof at) < 0) die("bind");
   if (ms_listen(listener, 5) < 0) die("listen");
-  printf("%s: listening on port %d\n", program, port);
+  fprintf(said(), "%s: listening on port %d\n", program, port);
+  return listener;
+}
+
+static inline int accept_next(int listener) {
+  int fd;
   do fd = ms_accept(listener, NULL, NULL);
   while (fd < 0 && errno == EINTR);
   if (fd < 0) die("accept");
+  return fd;
+}
+
+/* A connection from whoever comes first. */
+static inline int accept_one(int port) {
+  int listener = listen_on(port), fd = accept_next(listener);
   ms_close(listener);
   return fd;
 }
@@ -99,6 +120,24 @@ static inline void write_full(int fd, const unsigned char* buffer, size_t size) 
     if (sent < 0 && errno == EINTR) continue;
     if (sent < 0) die("write");
     done += (size_t)sent;
+  }
+}
+
+/* Everything that comes, to standard output as it comes; how much it was. */
+static inline long copy_to_output(int fd) {
+  static char buffer[65536];
+  long bytes = 0;
+  for (;;) {
+    ssize_t got = ms_read(fd, buffer, sizeof buffer);
+    if (got == 0) return bytes;
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) die("read");
+    for (ssize_t done = 0; done < got;) {
+      ssize_t put = write(STDOUT_FILENO, buffer + done, (size_t)(got - done));
+      if (put < 0 && errno != EINTR) die("standard output");
+      if (put > 0) done += put;
+    }
+    bytes += got;
   }
 }
 

@@ -72,16 +72,25 @@ def read_timeline(path):
 
 
 class Program:
-    """A process in the background; its output goes to a file and is looked at there."""
+    """A process in the background; its output goes to a file and is looked at there. `keep` gets each line as well; with
+    `data`, another file, standard output goes there and only standard error is looked at."""
 
     all = []  # those that were started, for who cleans up
 
-    def __init__(self, command, log, env=None):
+    def __init__(self, command, log, env=None, stdin=subprocess.DEVNULL, keep=None, data=None):
         self.command, self.log = command, log
-        with open(log, "wb") as out:
-            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
-                                            env=env, start_new_session=True)
+        with open(log, "wb") as said, open(data or os.devnull, "wb") as out:
+            self.process = subprocess.Popen(command, stdin=stdin, stdout=subprocess.PIPE if keep else out if data else said,
+                                            stderr=said if data else subprocess.STDOUT, env=env, start_new_session=True)
         Program.all.append(self)
+        if keep:
+            threading.Thread(target=self.follow, args=(keep,), daemon=True).start()
+
+    def follow(self, keep):
+        with open(self.log, "ab", buffering=0) as log:
+            for line in self.process.stdout:
+                log.write(line)
+                keep(line.decode(errors="replace").rstrip("\n"))
 
     def text(self):
         with open(self.log, errors="replace") as file:
@@ -243,6 +252,12 @@ def pids_of(programs):
     return found
 
 
+# What libmsocket knows, in processes that have it: for gdb.
+LIBRARY_STATE = ["-ex", "set language c++", "-ex", "set print elements 0"]
+LIBRARY_STATE += [word for what in ("rt", "vsockets[0]@msocket::transport::used_vsockets", "transition_log")
+                  for word in ("-ex", f"p msocket::transport::{what}")]
+
+
 def keep_evidence(cluster, programs):
     """Stacks of all processes, sockets of all nodes and what msctl knows, into the work folder. Never fails."""
     folder = os.path.join(cluster.work, "evidence")
@@ -264,5 +279,5 @@ def keep_evidence(cluster, programs):
     for pid, exe in pids_of(programs):
         name = f"{os.path.basename(exe)}-{pid}"
         save(f"status-{name}", ["sh", "-c", f"cat /proc/{pid}/status; cat /proc/{pid}/wchan; echo; ls -l /proc/{pid}/fd"])
-        save(f"stack-{name}", ["gdb", "-batch", "-p", str(pid), "-ex", "thread apply all bt"])
+        save(f"stack-{name}", ["gdb", "-batch", "-p", str(pid), "-ex", "thread apply all bt", *LIBRARY_STATE])
     return folder

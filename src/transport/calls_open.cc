@@ -127,11 +127,12 @@ long do_listen(int fd, int backlog) {
 
 namespace {
 
-// A connection that was accepted for the program on the old node, before it moved.
+// A connection that waits in the tables since this process or its peer moved.
 long accept_moved(VSocket* listener, sockaddr* address, socklen_t* length, int flags) {
   VSocket* first = nullptr;
   for_each_vsocket([&](VSocket* vs) {
-    if (!first && vs->unaccepted && vs->local.port == listener->local.port) first = vs;
+    if (!vs->unaccepted || vs->local.port != listener->local.port) return;
+    if (!first || vs->unaccepted < first->unaccepted) first = vs;
   });
   if (!first) return -EAGAIN;
   int carrier = first->fd;
@@ -139,7 +140,7 @@ long accept_moved(VSocket* listener, sockaddr* address, socklen_t* length, int f
   if (fd < 0) return fd;
   long mode = raw::fcntl(carrier, F_GETFL);
   raw::fcntl(carrier, F_SETFL, flags & SOCK_NONBLOCK ? mode | O_NONBLOCK : mode & ~O_NONBLOCK);
-  first->unaccepted = false;
+  first->unaccepted = 0;
   attach(static_cast<int>(fd), first);
   detach(carrier);
   raw::close(carrier);
@@ -269,6 +270,26 @@ long do_shutdown(int fd, int how) {
   return raw::shutdown(fd, how);
 }
 
+namespace {
+
+// What waits for a listener that is closed now: its peers see the end, as with the kernel's queue.
+void drop_unaccepted(uint16_t port) {
+  for_each_vsocket([port](VSocket* vs) {
+    if (!vs->unaccepted || vs->local.port != port) return;
+    vs->unaccepted = 0;
+    if (vs->state == ConnState::kAwaiting) {
+      vs->orphan = true;  // closed when its new connection is there
+      return;
+    }
+    int carrier = vs->fd;
+    close_own(vs->old_fd);
+    free_vsocket(vs);
+    raw::close(carrier);
+  });
+}
+
+}  // namespace
+
 long do_close(int fd) {
   if (!kind_of(fd)) return raw::close(fd);
   Section section;
@@ -296,6 +317,7 @@ long do_close(int fd) {
     if (!vs->quiet) send_control(rt.control_fd, record);
     close_own(vs->option_fd);
     close_own(vs->quiet_fd);
+    drop_unaccepted(vs->local.port);
   }
   if (vs->old_fd >= 0) close_own(vs->old_fd);
   vs->old_fd = -1;

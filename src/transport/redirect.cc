@@ -48,8 +48,10 @@ void release_orphan(VSocket* vs) {
   if (fd >= 0) raw::close(fd);
 }
 
-// Connections that wait in the listener channels come into the tables; accept() finds them there.
+// The connections that wait in the listener channels come into the tables, to be accepted from there: only what is in the
+// tables can move, and follow a peer.
 void take_waiting() {
+  static uint32_t arrivals = 0;
   for (int i = 0; i < used_vsockets; ++i) {
     VSocket* listener = &vsockets[i];
     if (listener->state != ConnState::kListening) continue;
@@ -60,7 +62,7 @@ void take_waiting() {
       if (count != 1) continue;
       int fd = move_high(fds[0]);
       VSocket* vs = fd >= 0 ? adopt(listener, record, fd) : nullptr;
-      if (vs) vs->unaccepted = true;
+      if (vs) vs->unaccepted = ++arrivals;
       else if (fd >= 0) raw::close(fd);
     }
     refresh(listener);
@@ -253,6 +255,10 @@ int restore_sockets(const wire::ControlRecord& start, int mirror_fd) {
   rt.frame_have = rt.frame_left = 0;
   rt.settling = true;
   int announced = 0;
+  // A connection that waits for accept() has a number of the library's own choice, which here may be the mirror's stream.
+  for_each_vsocket([](VSocket* vs) {
+    if (vs->unaccepted) detach(vs->fd);
+  });
   for (int i = 0; i < used_vsockets; ++i) {
     VSocket* vs = &vsockets[i];
     if (vs->state == ConnState::kFree) continue;
@@ -262,7 +268,8 @@ int restore_sockets(const wire::ControlRecord& start, int mirror_fd) {
     } else {
       bool unconnected = vs->state < ConnState::kEstablished;
       long fd = raw::socket(vs->family6 && unconnected ? AF_INET6 : AF_INET, SOCK_STREAM, 0);
-      if (fd >= 0) place(static_cast<int>(fd), first);
+      if (fd >= 0 && vs->unaccepted) attach(first = move_high(static_cast<int>(fd)), vs);
+      else if (fd >= 0) place(static_cast<int>(fd), first);
     }
     for_each_number(vs, [&](int number) {
       if (number != first) raw::dup3(first, number, 0);

@@ -98,6 +98,11 @@ int move_high(int fd) {
 
 int copy_high(int fd) {
   long high = raw::fcntl(fd, F_DUPFD_CLOEXEC, rt.high_from);
+  // In a process that has just moved a number may be free now and yet be a socket's, to be restored.
+  while (high >= 0 && kind_of(static_cast<int>(high))) {
+    raw::close(static_cast<int>(high));
+    high = raw::fcntl(fd, F_DUPFD_CLOEXEC, high + 1);
+  }
   if (high >= 0) mark_own(static_cast<int>(high));
   return static_cast<int>(high);
 }

@@ -54,7 +54,7 @@ struct VSocket {
   bool reset;         ///< it ended with a reset
   bool family6;       ///< the program sees it as AF_INET6: its names are IPv4-mapped
   bool quiet;         ///< bound IPv6-only: in an IPv4 virtual network nobody can reach it, but the program may wait there
-  bool unaccepted;    ///< waits in a listener's queue that moved with the process
+  uint32_t unaccepted;  ///< waits for accept() in these tables; the lowest came first. 0: it does not
   int fd;             ///< a number that carries it: the program's first, or a high one of the library's own
   int old_fd;         ///< the old connection while draining directly, else -1
   int option_fd;      ///< listener: a TCP socket that carries the options for accepted connections, else -1
