@@ -60,6 +60,9 @@ unsigned int ms_virtual_address(void);
 /* How often the process has moved. */
 unsigned int ms_generation(void);
 
+/* How many datagrams were kept from the program because they were not of its job, or had come before. */
+unsigned long ms_datagrams_dropped(void);
+
 #ifdef __cplusplus
 }
 #endif

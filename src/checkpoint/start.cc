@@ -18,6 +18,7 @@
 #include "src/transport/channel.h"
 #include "src/transport/raw.h"
 #include "src/transport/runtime.h"
+#include "src/transport/udp.h"
 #include "src/transport/vsocket.h"
 
 namespace msocket::checkpoint {
@@ -77,6 +78,7 @@ __attribute__((constructor)) void start() {
   rt.vip = b->start.local.ip;
   rt.generation = b->start.local_gen;
   memcpy(rt.node, b->start.text, sizeof rt.node - 1);
+  transport::begin_datagrams(b->start);
   rt.active = true;
   pthread_atfork(nullptr, nullptr, in_child);
   transport::install_handler();

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "src/transport/calls.h"
+#include "src/transport/calls_udp.h"
 #include "src/transport/drain.h"
 #include "src/transport/raw.h"
 #include "src/transport/runtime.h"
@@ -140,16 +141,22 @@ long write_rest(int fd, const char* data, size_t length, size_t done, int flags)
 long do_read(int fd, void* buffer, size_t count) {
   if (!kind_of(fd)) return raw::read(fd, buffer, count);
   iovec part{buffer, count};
+  if (is_datagram(fd)) return do_recv_udp(fd, &part, 1, 0, nullptr, nullptr);
   return read_any(fd, SYS_read, reinterpret_cast<long>(buffer), static_cast<long>(count), 0, &part, 1);
 }
 
 long do_readv(int fd, const iovec* parts, int count) {
   if (!kind_of(fd)) return raw::sys(SYS_readv, fd, parts, count);
+  if (is_datagram(fd)) return do_recv_udp(fd, parts, count, 0, nullptr, nullptr);
   return read_any(fd, SYS_readv, reinterpret_cast<long>(parts), count, 0, parts, count);
 }
 
 long do_recv(int fd, void* buffer, size_t count, int flags, sockaddr* address, socklen_t* length) {
   if (!kind_of(fd)) return raw::sys(SYS_recvfrom, fd, buffer, count, flags, address, length);
+  if (is_datagram(fd)) {
+    iovec part{buffer, count};
+    return do_recv_udp(fd, &part, 1, flags, address, length);
+  }
   if (length) *length = 0;
   auto* at = static_cast<char*>(buffer);
   // MSG_WAITALL is ours to keep: the kernel's own would let the control signal cut it short.
@@ -169,6 +176,7 @@ long do_recv(int fd, void* buffer, size_t count, int flags, sockaddr* address, s
 long do_write(int fd, const void* buffer, size_t count) {
   if (!kind_of(fd)) return raw::write(fd, buffer, count);
   iovec part{const_cast<void*>(buffer), count};
+  if (is_datagram(fd)) return do_send_udp(fd, &part, 1, 0, nullptr, 0);
   long r = write_once(fd, SYS_write, reinterpret_cast<long>(buffer), static_cast<long>(count), 0, &part, 1);
   if (r < 0 || static_cast<size_t>(r) == count) return r;
   return write_rest(fd, static_cast<const char*>(buffer), count, r, 0);
@@ -177,6 +185,7 @@ long do_write(int fd, const void* buffer, size_t count) {
 long do_send(int fd, const void* buffer, size_t count, int flags, const sockaddr* address, socklen_t length) {
   if (!kind_of(fd)) return raw::sys(SYS_sendto, fd, buffer, count, flags, address, length);
   iovec part{const_cast<void*>(buffer), count};
+  if (is_datagram(fd)) return do_send_udp(fd, &part, 1, flags, address, length);
   long r = write_once(fd, SYS_sendto, reinterpret_cast<long>(buffer), static_cast<long>(count), flags, &part, 1);
   if (r < 0 || static_cast<size_t>(r) == count) return r;
   return write_rest(fd, static_cast<const char*>(buffer), count, r, flags);
@@ -184,6 +193,7 @@ long do_send(int fd, const void* buffer, size_t count, int flags, const sockaddr
 
 long do_writev(int fd, const iovec* parts, int count) {
   if (!kind_of(fd)) return raw::sys(SYS_writev, fd, parts, count);
+  if (is_datagram(fd)) return do_send_udp(fd, parts, count, 0, nullptr, 0);
   long r = write_once(fd, SYS_writev, reinterpret_cast<long>(parts), count, 0, parts, count);
   if (r < 0 || nonblocking(fd)) return r;
   size_t skip = r, done = r;

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "src/transport/calls.h"
+#include "src/transport/calls_udp.h"
 #include "src/transport/channel.h"
 #include "src/transport/drain.h"
 #include "src/transport/options.h"
@@ -14,6 +15,7 @@
 #include "src/transport/redirect.h"
 #include "src/transport/runtime.h"
 #include "src/transport/stub.h"
+#include "src/transport/udp.h"
 
 namespace msocket::transport {
 
@@ -27,14 +29,16 @@ uint16_t ephemeral_port() {
     if (rt.next_port < 32768) rt.next_port = 32768;
     uint16_t port = rt.next_port++;
     bool taken = false;
-    for_each_vsocket([&](VSocket* vs) { taken |= vs->local.port == port; });
+    for_each_vsocket([&](VSocket* vs) { taken |= vs->datagram == Datagram::kNo && vs->local.port == port; });
     if (!taken) return port;
   }
 }
 
 bool port_taken(uint16_t port) {
   bool taken = false;
-  for_each_vsocket([&](VSocket* vs) { taken |= vs->state <= ConnState::kListening && vs->local.port == port; });
+  for_each_vsocket([&](VSocket* vs) {
+    taken |= vs->state <= ConnState::kListening && vs->datagram == Datagram::kNo && vs->local.port == port;
+  });
   return taken;
 }
 
@@ -62,14 +66,17 @@ long wait_or_again(int fd, int flags) {
 
 long do_socket(int domain, int type, int protocol) {
   long fd = raw::socket(domain, type, protocol);
-  if (fd < 0 || !rt.active || domain != AF_INET || (type & 0xf) != SOCK_STREAM || fd >= kMaxFd) return fd;
+  if (fd < 0 || !rt.active || domain != AF_INET || fd >= kMaxFd) return fd;
+  bool udp = (type & 0xf) == SOCK_DGRAM && (protocol == 0 || protocol == IPPROTO_UDP);
+  if ((type & 0xf) != SOCK_STREAM && !udp) return fd;
   Section section;
   VSocket* vs = allocate_vsocket();
   if (!vs) {
     raw::close(static_cast<int>(fd));
     return -ENFILE;
   }
-  set_state(vs, ConnState::kFresh);
+  if (udp) make_datagram(vs);
+  else set_state(vs, ConnState::kFresh);
   attach(static_cast<int>(fd), vs);
   return fd;
 }
@@ -79,7 +86,10 @@ long do_bind(int fd, const sockaddr* address, socklen_t length) {
     Section section;
     VSocket* vs = virtual_at(fd);
     auto* in = reinterpret_cast<const sockaddr_in*>(address);
-    if (vs && vs->state == ConnState::kFresh && address && length >= sizeof *in && in->sin_family == AF_INET) {
+    if (vs && vs->datagram != Datagram::kNo) {
+      long r = do_bind_udp(vs, address, length);
+      if (r != kNotDatagram) return r;
+    } else if (vs && vs->state == ConnState::kFresh && address && length >= sizeof *in && in->sin_family == AF_INET) {
       uint32_t ip = ntohl(in->sin_addr.s_addr);
       uint16_t port = ntohs(in->sin_port);
       if (ip == INADDR_ANY || ip == rt.vip) {
@@ -102,6 +112,7 @@ long do_listen(int fd, int backlog) {
   Section section;
   VSocket* vs = virtual_at(fd);
   if (vs && vs->state == ConnState::kListening) return 0;
+  if (vs && vs->datagram != Datagram::kNo) return -EOPNOTSUPP;
   if (!vs || vs->state != ConnState::kFresh) return -EINVAL;
   if (!vs->local.port) vs->local.port = ephemeral_port();
   int pair[2];
@@ -175,7 +186,7 @@ long do_accept(int fd, sockaddr* address, socklen_t* length, int flags) {
       rt.events = 0;
       VSocket* vs = virtual_at(fd);
       if (!vs) return raw::sys(SYS_accept4, fd, address, length, flags);
-      if (vs->state != ConnState::kListening) return -EINVAL;
+      if (vs->state != ConnState::kListening) return vs->datagram != Datagram::kNo ? -EOPNOTSUPP : -EINVAL;
       long r = accept_moved(vs, address, length, flags);
       if (r == -EAGAIN) {
         r = accept_new(vs, fd, flags);
@@ -196,6 +207,10 @@ long do_connect(int fd, const sockaddr* address, socklen_t length) {
     Section section;
     VSocket* vs = virtual_at(fd);
     if (!vs) return raw::sys(SYS_connect, fd, address, length);
+    if (vs->datagram != Datagram::kNo) {
+      long r = do_connect_udp(vs, address, length);
+      return r != kNotDatagram ? r : raw::sys(SYS_connect, fd, address, length);
+    }
     auto* in = reinterpret_cast<const sockaddr_in*>(address);
     switch (vs->state) {
       case ConnState::kConnecting: return -EALREADY;
@@ -249,6 +264,7 @@ long do_shutdown(int fd, int how) {
   Section section;
   VSocket* vs = virtual_at(fd);
   if (!vs) return raw::shutdown(fd, how);
+  if (vs->datagram != Datagram::kNo) return do_shutdown_udp(vs, how);
   switch (vs->state) {
     case ConnState::kEstablished:
     case ConnState::kDraining:
@@ -284,6 +300,7 @@ long do_close(int fd) {
       return raw::close(fd);
     }
   }
+  datagram_closed(vs);
   if (vs->state == ConnState::kListening) {
     wire::ControlRecord record;
     record.type = wire::Control::kUnlisten;

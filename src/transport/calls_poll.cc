@@ -54,7 +54,7 @@ long poll_slow(pollfd* fds, nfds_t count, int timeout_ms) {
       for (nfds_t i = 0; i < count; ++i) {
         asked[i] = fds[i];
         fds[i].revents = 0;
-        if (fds[i].fd < 0 || !(kind_of(fds[i].fd) & kSlow)) continue;
+        if (fds[i].fd < 0 || !(kind_of(fds[i].fd) & kSlow) || (kind_of(fds[i].fd) & kDatagramKind)) continue;
         fds[i].revents = own_events(vsocket_of[fds[i].fd], fds[i].events, &asked[i].events);
         own += fds[i].revents != 0;
         if (!asked[i].events) asked[i].fd = -1;

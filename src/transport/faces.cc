@@ -10,6 +10,7 @@
 #include "include/msocket/msocket.h"
 #include "src/transport/calls.h"
 #include "src/transport/runtime.h"
+#include "src/transport/udp.h"
 
 using namespace msocket::transport;
 
@@ -79,3 +80,6 @@ MS_EXPORT int __wrap_ioctl(int fd, unsigned long request, ...) __attribute__((al
 
 MS_EXPORT unsigned int ms_virtual_address(void) { return rt.active ? __builtin_bswap32(rt.vip) : 0; }
 MS_EXPORT unsigned int ms_generation(void) { return rt.active ? rt.generation : 0; }
+MS_EXPORT unsigned long ms_datagrams_dropped(void) {
+  return datagram_counts.strangers + datagram_counts.replays + datagram_counts.unwanted;
+}

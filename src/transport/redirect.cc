@@ -13,6 +13,7 @@
 #include "src/transport/options.h"
 #include "src/transport/raw.h"
 #include "src/transport/runtime.h"
+#include "src/transport/udp.h"
 
 namespace msocket::transport {
 
@@ -171,6 +172,7 @@ void prepare_freeze() {
 }
 
 void undo_freeze() {
+  forget_places();  // corrections that came meanwhile have been missed
   for_each_vsocket([](VSocket* vs) {
     if (vs->saved) raw::munmap(vs->saved, sizeof(SavedOptions));
     vs->saved = nullptr;
@@ -204,6 +206,7 @@ int restore_sockets(const wire::ControlRecord& start, int mirror_fd) {
   rt.vip = start.local.ip;
   rt.generation = start.local_gen;
   memcpy(rt.node, start.text, sizeof rt.node - 1);
+  begin_datagrams(start);
   rt.mirror_fd = mirror_fd;
   rt.frame_have = rt.frame_left = 0;
   rt.settling = true;
@@ -215,7 +218,7 @@ int restore_sockets(const wire::ControlRecord& start, int mirror_fd) {
     if (vs->state == ConnState::kListening) {
       restore_listener(vs);
     } else {
-      long fd = raw::socket(AF_INET, SOCK_STREAM, 0);
+      long fd = raw::socket(AF_INET, vs->datagram == Datagram::kNo ? SOCK_STREAM : SOCK_DGRAM, 0);
       if (fd >= 0) place(static_cast<int>(fd), first);
     }
     for_each_number(vs, [&](int number) {
@@ -227,6 +230,7 @@ int restore_sockets(const wire::ControlRecord& start, int mirror_fd) {
       long flags = raw::fcntl(first, F_GETFL);
       if (vs->option_fd >= 0 && (vs->saved->file_flags & O_NONBLOCK)) raw::fcntl(first, F_SETFL, flags | O_NONBLOCK);
     }
+    if (vs->datagram != Datagram::kNo) restore_datagram(vs);
     if (vs->state == ConnState::kEstablished || vs->state == ConnState::kBuffered) {
       set_state(vs, ConnState::kAwaiting);
       vs->from_mirror = true;

@@ -18,7 +18,8 @@ VSocket* free_list;
 int slow_numbers;
 
 void set_kind(int fd, uint8_t bits) {
-  slow_numbers += ((bits & kSlow) != 0) - ((kind[fd] & kSlow) != 0);
+  auto slow = [](uint8_t b) { return (b & kSlow) && !(b & kDatagramKind); };
+  slow_numbers += slow(bits) - slow(kind[fd]);
   kind[fd] = bits;
   any_slow = slow_numbers > 0;
 }
@@ -30,6 +31,7 @@ bool has_unaccepted(const VSocket* listener) {
 }
 
 uint8_t bits_for(const VSocket* vs) {
+  if (vs->datagram != Datagram::kNo) return kVirtual | kSlow | kDatagramKind;
   switch (vs->state) {
     case ConnState::kFresh:
     case ConnState::kEstablished: return kVirtual;

@@ -27,6 +27,7 @@ inline constexpr uint8_t kVirtual = 1;
 inline constexpr uint8_t kReadSlow = 2;   ///< reading needs more than the system call
 inline constexpr uint8_t kWriteSlow = 4;  ///< writing does
 inline constexpr uint8_t kSlow = kReadSlow | kWriteSlow;
+inline constexpr uint8_t kDatagramKind = 8;  ///< every call is slow (calls_udp.cc), but poll is the kernel's own
 
 /// Socket options and status flags as they were when the process was frozen, to be put on the next real socket.
 struct SavedOptions {
@@ -41,6 +42,13 @@ struct SavedOptions {
   } options[24];
 };
 
+/// UDP. `state` stays kFresh.
+enum class Datagram : uint8_t {
+  kNo = 0,     ///< a stream
+  kUndecided,  ///< not used yet: its first use says whether it is for the virtual network
+  kVirtual,    ///< it has a virtual port, and under the number is a UDP socket of the node that the daemon knows
+};
+
 struct VSocket {
   ConnState state;
   bool connector;     ///< this end opened the connection
@@ -51,6 +59,8 @@ struct VSocket {
   bool old_ended;     ///< the old connection has delivered its last byte
   bool reset;         ///< it ended with a reset
   bool unaccepted;    ///< waits in a listener's queue that moved with the process
+  Datagram datagram;
+  bool talked;        ///< datagram: it has sent or received in the virtual network
   int fd;             ///< a number that carries it: the program's first, or a high one of the library's own
   int old_fd;         ///< the old connection while draining directly, else -1
   int option_fd;      ///< listener: a TCP socket that carries the options for accepted connections, else -1

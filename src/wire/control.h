@@ -33,6 +33,9 @@ enum class Control : uint16_t {
   kReconnect,      ///< after a restore, one per connection: conn, local, peer, gens, flags
   kRestored,       ///< all memory and resources are in place; arg0: connections announced; error+text
   kSettled,        ///< after a move: no connection is on its way any more
+  kUdpBind = 40,   ///< local; peer: the real address and port; fd: the same socket, for what comes to it after a move
+  kUdpUnbind,      ///< local
+  kUdpLookup,      ///< peer: where is it?
   // daemon -> process
   kStart = 64,     ///< the first record: local.ip = virtual address, local_gen, flags, text = node name; fds: image, mirror
   kConnected,      ///< conn, error; fd
@@ -41,6 +44,7 @@ enum class Control : uint16_t {
   kCommit,         ///< to the old process: the new one runs; end without a trace
   kRollback,       ///< to the old process: nothing has happened; go on
   kResume,         ///< to the new process: run
+  kUdpPlace = 104, ///< peer, local: the real address and port behind it; or error. Answers kUdpLookup, or corrects it later
 };
 
 inline constexpr uint32_t kFlagRestore = 1;    ///< kStart: fill yourself from the image stream
@@ -48,6 +52,8 @@ inline constexpr uint32_t kFlagConnector = 2;  ///< this end opened the connecti
 /// kInstall: `text` begins with a wire::Answer, to be written on the new connection before the program can write.
 inline constexpr uint32_t kFlagAnswer = 8;
 inline constexpr uint32_t kAnswerLength = 48;
+/// kStart: peer.ip is the node's own address, and here in `text` is the key of the job's datagrams.
+inline constexpr uint32_t kUdpKeyAt = 64;
 inline constexpr uint32_t kFlagMirror = 4;     ///< kStart/kFreeze: a mirror descriptor is among the fds
 
 struct ControlRecord {
