@@ -4,11 +4,11 @@
  * Datagrams both ways (the paper's section 8.6): each of two programs sends numbered ones of random sizes and contents to the
  * other, and looks at all that comes: the source's address, the contents, and that no number comes twice.
  *
- *   ms_udp [-c] [-n COUNT] [-s STOP_FILE] [-p PAUSE_FILE] PORT PEER_IP PEER_PORT RATE SEED
+ *   ms_udp [-c] [-n COUNT] [-m MOST] [-s STOP_FILE] [-p PAUSE_FILE] PORT PEER_IP PEER_PORT RATE SEED
  *
- * RATE is in datagrams a second; 0: it sends none. It sends until STOP_FILE exists or, without one, COUNT datagrams. While
+ * When they have heard of each other they begin. RATE is in datagrams a second; 0: it sends none. It sends until STOP_FILE exists or, without one, COUNT datagrams. While
  * PAUSE_FILE exists it reads nothing. Then both tell each other how many they have sent. -c: connect, send and recv instead
- * of sendto and recvfrom. The last line is "ms_udp: OK sent=... received=... of=... dropped=..." or "ms_udp: FAILED ..." (exit
+ * of sendto and recvfrom. -m: their contents have MOST bytes at most (60000). The last line is "ms_udp: OK sent=... received=... of=... dropped=..." or "ms_udp: FAILED ..." (exit
  * status 1); `of` is how many the peer has sent, `dropped` what the library has kept away from the program.
  */
 #include "sockets.h"
@@ -28,7 +28,7 @@
 #endif
 
 enum { kHead = 16, kMost = 60000, kSeen = 1 << 26 };
-static const uint32_t kData = 0x61746144, kEnd = 0x20646e45, kEndSeen = 0x6e656553;
+static const uint32_t kData = 0x61746144, kEnd = 0x20646e45, kEndSeen = 0x6e656553, kHello = 0x6f6c6548;
 
 struct head {
   uint32_t kind, number, size, sum;
@@ -39,7 +39,8 @@ static int connected;
 static unsigned char seen[kSeen / 8];
 static unsigned char buffer[kHead + kMost + 64];
 static unsigned long sent, received, peer_sent;
-static int peer_ended, peer_knows;
+static int heard, peer_ended, peer_knows;
+static uint32_t most = kMost;
 
 static double now(void) {
   struct timespec t;
@@ -61,7 +62,7 @@ static uint32_t next(uint64_t* state) {
 static size_t fill(unsigned char* at, uint32_t number, uint32_t seed) {
   uint64_t state = (uint64_t)seed << 32 | number;
   next(&state);
-  size_t size = next(&state) % 20 == 0 ? 1 + next(&state) % kMost : 1 + next(&state) % 1200;
+  size_t size = next(&state) % 20 == 0 ? 1 + next(&state) % most : 1 + next(&state) % (most < 1200 ? most : 1200);
   uint32_t sum = 0;
   for (size_t i = 0; i < size; i++) {
     at[kHead + i] = (unsigned char)next(&state);
@@ -90,6 +91,8 @@ static void look_at(int fd, size_t size, uint32_t seed, const struct sockaddr_in
     wrong("a datagram from a stranger", ntohl(from->sin_addr.s_addr), ntohs(from->sin_port));
   if (size < kHead) wrong("a datagram too short", size, kHead);
   memcpy(&head, buffer, kHead);
+  heard = 1;
+  if (head.kind == kHello) return;
   if (head.kind == kEnd) {
     peer_ended = 1;
     peer_sent = head.number;
@@ -132,7 +135,7 @@ static int take(int fd, double seconds, uint32_t seed, const char* pause_file) {
 }
 
 static int usage(void) {
-  fprintf(stderr, "usage: ms_udp [-c] [-n COUNT] [-s STOP_FILE] [-p PAUSE_FILE] PORT PEER_IP PEER_PORT RATE SEED\n");
+  fprintf(stderr, "usage: ms_udp [-c] [-n COUNT] [-m MOST] [-s STOP_FILE] [-p PAUSE_FILE] PORT PEER_IP PEER_PORT RATE SEED\n");
   return 2;
 }
 
@@ -141,14 +144,15 @@ int main(int argc, char** argv) {
   unsigned long count = 0;
   int option;
   begin("ms_udp");
-  while ((option = getopt(argc, argv, "+cn:s:p:")) != -1) {
+  while ((option = getopt(argc, argv, "+cm:n:s:p:")) != -1) {
     if (option == 'c') connected = 1;
     else if (option == 'n') count = (unsigned long)atol(optarg);
+    else if (option == 'm') most = (uint32_t)atol(optarg);
     else if (option == 's') stop_file = optarg;
     else if (option == 'p') pause_file = optarg;
     else return usage();
   }
-  if (argc - optind != 5) return usage();
+  if (argc - optind != 5 || most < 1 || most > kMost) return usage();
   char** args = argv + optind;
   const double rate = atof(args[3]);
   const uint32_t seed = (uint32_t)atol(args[4]);
@@ -162,6 +166,10 @@ int main(int argc, char** argv) {
   if (connected && ms_connect(fd, (struct sockaddr*)&peer, sizeof peer) < 0) die("connect");
   printf("%s: bound to port %s\n", program, args[0]);
 
+  while (!heard && !(stop_file && access(stop_file, F_OK) == 0)) {
+    put_kind(fd, kHello);
+    take(fd, 0.05, seed, NULL);
+  }
   const double start = now();
   static unsigned char out[kHead + kMost];
   while (stop_file ? access(stop_file, F_OK) != 0 : sent < count) {

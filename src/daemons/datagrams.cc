@@ -26,6 +26,7 @@ constexpr Millis kRetry(5);
 constexpr Millis kRetryError(100);
 constexpr Millis kForwardLimit(1000);  // for everybody to hear of the move
 constexpr Millis kForwardLast(50);     // for what was on the way when the last of them had heard
+constexpr int kMaxEmpty = 64;  // a socket that is shut down for reading gives empty ones without end
 constexpr size_t kMaxCached = 4096;
 constexpr Millis kForgetAfter(60000);
 }  // namespace
@@ -321,8 +322,9 @@ awaitable<void> Datagrams::forward(std::shared_ptr<Forwarding> all, ScopedFd fd,
   auto socket = std::make_shared<asio::posix::stream_descriptor>(node_.io.get_executor(), fd.release());
   all->sockets.push_back(socket);
   std::vector<char> buffer(wire::kMaxDatagram + 1);
-  for (;;) {
+  for (int empty = 0; empty < kMaxEmpty;) {
     ssize_t n = recv(socket->native_handle(), buffer.data(), buffer.size(), MSG_DONTWAIT);
+    empty = n == 0 ? empty + 1 : 0;
     if (n >= 0) {
       // It stays valid: its header names virtual addresses. Whatever else came here is seen through by the receiver.
       if (n > 0) (void)!sendto(out.get(), buffer.data(), n, MSG_NOSIGNAL, reinterpret_cast<sockaddr*>(&in), sizeof in);
