@@ -28,7 +28,7 @@
 #endif
 
 enum { kHead = 16, kMost = 60000, kSeen = 1 << 26 };
-static const uint32_t kData = 0x61746144, kEnd = 0x20646e45, kEndSeen = 0x6e656553, kHello = 0x6f6c6548;
+static const uint32_t kData = 0x61746144, kEnd = 0x20646e45, kEndSeen = 0x6e656553, kHello = 0x6f6c6548, kHeard = 0x64726165;
 
 struct head {
   uint32_t kind, number, size, sum;
@@ -92,7 +92,8 @@ static void look_at(int fd, size_t size, uint32_t seed, const struct sockaddr_in
   if (size < kHead) wrong("a datagram too short", size, kHead);
   memcpy(&head, buffer, kHead);
   heard = 1;
-  if (head.kind == kHello) return;
+  if (head.kind == kHello) put_kind(fd, kHeard);
+  if (head.kind == kHello || head.kind == kHeard) return;
   if (head.kind == kEnd) {
     peer_ended = 1;
     peer_sent = head.number;
@@ -177,7 +178,7 @@ int main(int argc, char** argv) {
     if (rate > 0 && now() >= due && sent < kSeen) {
       size_t n = fill(out, (uint32_t)sent, seed);
       put(fd, out, n);
-      sent++;
+      if (++sent % 1000 == 0) printf("%s: %lu so far\n", program, sent);
     }
     due -= now();
     take(fd, due > 0.02 ? 0.02 : due > 0 ? due : 0, seed, pause_file);

@@ -19,7 +19,7 @@ namespace msocket::daemons {
 
 namespace {
 constexpr Millis kFresh(2000);        // a process that asks again later than this has a reason to doubt
-constexpr Millis kNobodyFresh(300);
+constexpr Millis kNobodyFresh(50);
 constexpr Millis kResolveLimit(3000);
 constexpr Millis kCallLimit(1000);
 constexpr Millis kRetry(5);

@@ -246,6 +246,8 @@ long next_datagram(VSocket* vs, bool peek, Received* got) {
     if (peek && !good) raw::sys(SYS_recvfrom, vs->fd, bounce, 0, MSG_DONTWAIT, 0, 0);
     if (!good || (!peek && !replays.take(vs->local.port, header->from, header->counter))) continue;
     if (!peek) ++datagram_counts.received;
+    // There it is, whatever the daemon has said a moment ago.
+    if (PlaceEntry* entry = places.find(header->from); entry && entry->state == PlaceEntry::kNobody) *entry = {};
     *got = {header->from, bounce + sizeof *header, static_cast<size_t>(n) - sizeof *header};
     return 0;
   }
