@@ -171,10 +171,17 @@ long receive_one(int fd, const iovec* parts, int count, int flags, sockaddr* add
     }
     if (r == -EINTR) continue;  // strangers; there may be more
     if ((flags & MSG_DONTWAIT) || nonblocking(fd)) return -EAGAIN;
-    int64_t timeout = receive_timeout(fd), now = timeout < 0 ? 0 : now_ms();
-    if (timeout >= 0 && !limit) limit = now + timeout;
-    if (timeout >= 0 && now >= limit) return -EAGAIN;
-    if (wait_ready(fd, POLLIN, timeout < 0 ? -1 : limit - now) == -EINTR) return -EINTR;
+    int64_t timeout = receive_timeout(fd);
+    if (timeout < 0) {
+      // Waits as the call itself would: so the kernel knows which signals restart it.
+      r = ms_stub(fd, 0, 0, MSG_PEEK, 0, 0, SYS_recvfrom, &rt.events, 0xff);
+      if (r < 0 && r != kRedo && !(r == -EINTR && rt.events)) return r;
+      continue;
+    }
+    int64_t now = now_ms();
+    if (!limit) limit = now + timeout;
+    if (now >= limit) return -EAGAIN;
+    if (wait_ready(fd, POLLIN, limit - now) == -EINTR) return -EINTR;
   }
 }
 
@@ -224,8 +231,9 @@ long next_size_udp(VSocket* vs) {
 }
 
 long do_sendmsg_udp(int fd, const msghdr* message, int flags) {
-  return send_one(fd, message->msg_iov, static_cast<int>(message->msg_iovlen), flags,
-                  static_cast<const sockaddr*>(message->msg_name), message->msg_namelen);
+  long r = send_one(fd, message->msg_iov, static_cast<int>(message->msg_iovlen), flags,
+                    static_cast<const sockaddr*>(message->msg_name), message->msg_namelen);
+  return r != kNotDatagram ? r : raw::sys(SYS_sendmsg, fd, message, flags);
 }
 
 long do_recvmsg_udp(int fd, msghdr* message, int flags) {
@@ -233,6 +241,7 @@ long do_recvmsg_udp(int fd, msghdr* message, int flags) {
   socklen_t length = message->msg_namelen;
   long r = receive_one(fd, message->msg_iov, static_cast<int>(message->msg_iovlen), flags,
                        static_cast<sockaddr*>(message->msg_name), &length, &out_flags);
+  if (r == kNotDatagram) return raw::sys(SYS_recvmsg, fd, message, flags);
   if (r < 0) return r;
   message->msg_namelen = message->msg_name ? length : 0;
   message->msg_controllen = 0;
@@ -241,28 +250,23 @@ long do_recvmsg_udp(int fd, msghdr* message, int flags) {
 }
 
 long do_send_udp(int fd, const iovec* parts, int count, int flags, const sockaddr* address, socklen_t length) {
-  long r = send_one(fd, parts, count, flags, address, length);
-  if (r != kNotDatagram) return r;
   msghdr message;
   memset(&message, 0, sizeof message);
   message.msg_name = const_cast<sockaddr*>(address);
   message.msg_namelen = address ? length : 0;
   message.msg_iov = const_cast<iovec*>(parts);
   message.msg_iovlen = static_cast<size_t>(count);
-  return raw::sys(SYS_sendmsg, fd, &message, flags);
+  return do_sendmsg_udp(fd, &message, flags);
 }
 
 long do_recv_udp(int fd, const iovec* parts, int count, int flags, sockaddr* address, socklen_t* length) {
-  int out_flags = 0;
-  long r = receive_one(fd, parts, count, flags, address, length, &out_flags);
-  if (r != kNotDatagram) return r;
   msghdr message;
   memset(&message, 0, sizeof message);
   message.msg_name = length ? address : nullptr;
   message.msg_namelen = length ? *length : 0;
   message.msg_iov = const_cast<iovec*>(parts);
   message.msg_iovlen = static_cast<size_t>(count);
-  r = raw::sys(SYS_recvmsg, fd, &message, flags);
+  long r = do_recvmsg_udp(fd, &message, flags);
   if (r >= 0 && length) *length = message.msg_namelen;
   return r;
 }
