@@ -19,7 +19,6 @@ namespace msocket::daemons {
 
 namespace {
 constexpr Millis kFresh(2000);        // a process that asks again later than this has a reason to doubt
-constexpr Millis kNobodyFresh(50);
 constexpr Millis kResolveLimit(3000);
 constexpr Millis kCallLimit(1000);
 constexpr Millis kRetry(5);
@@ -77,7 +76,8 @@ awaitable<void> Datagrams::answer(Rank::Ptr rank, Endpoint to) {
   Port port{to.ip, to.port};
   EntryPtr entry = entry_of(port, rank->spec.job());
   entry->askers.insert(rank->vip);
-  if (Clock::now() - entry->when > (entry->error ? kNobodyFresh : kFresh)) co_await resolve(port, entry);
+  // That nobody is there is not kept: the process asks seldom enough, and hears at once when somebody has come.
+  if (entry->error || Clock::now() - entry->when > kFresh) co_await resolve(port, entry);
   wire::ControlRecord record;
   record.type = wire::Control::kUdpPlace;
   record.peer = to;
@@ -171,8 +171,9 @@ void Datagrams::tell(const Port& port, const EntryPtr& entry) {
   std::erase_if(entry->askers, [&](uint32_t vip) {
     Rank::Ptr rank = node_.find(vip);
     if (!rank || rank->spec.job() != entry->job) return true;
-    // One that stands still would not read it, and forgets all places before it goes on.
-    if (rank->state == RankState::kRunning && rank->channel) rank->channel->try_send(record);
+    // One that stands still does not heed it, and forgets all places before it goes on. One whose move is just being called
+    // off runs already.
+    if (rank->here() && rank->channel) rank->channel->try_send(record);
     return false;
   });
 }
