@@ -6,10 +6,11 @@
  *
  *   ms_udp [-c] [-n COUNT] [-m MOST] [-s STOP_FILE] [-p PAUSE_FILE] PORT PEER_IP PEER_PORT RATE SEED
  *
- * When they have heard of each other they begin. RATE is in datagrams a second; 0: it sends none. It sends until STOP_FILE exists or, without one, COUNT datagrams. While
- * PAUSE_FILE exists it reads nothing. Then both tell each other how many they have sent. -c: connect, send and recv instead
- * of sendto and recvfrom. -m: their contents have MOST bytes at most (60000). The last line is "ms_udp: OK sent=... received=... of=... dropped=..." or "ms_udp: FAILED ..." (exit
- * status 1); `of` is how many the peer has sent, `dropped` what the library has kept away from the program.
+ * When they have heard of each other they begin. RATE is in datagrams a second; 0: it sends none. It sends until STOP_FILE
+ * exists or, without one, COUNT datagrams. While PAUSE_FILE exists it reads nothing. Then both tell each other how many they
+ * have sent. -c: connect, send and recv instead of sendto and recvfrom. -m: their contents have MOST bytes at most (60000).
+ * The last line is "ms_udp: OK sent=... received=... of=... dropped=..." or "ms_udp: FAILED ..." (exit status 1); `of` is how
+ * many the peer has sent, `dropped` what the library has kept away from the program.
  */
 #include "sockets.h"
 
@@ -188,7 +189,8 @@ int main(int argc, char** argv) {
   /* Both numbers have to arrive, by whatever many datagrams. After that it listens a while for those that are late. */
   const double give_up = now() + 60;
   while (!(peer_ended && peer_knows)) {
-    if (now() > give_up) wrong("the peer's end does not come: ended, knows", (unsigned long)peer_ended, (unsigned long)peer_knows);
+    if (now() > give_up)
+      wrong("the peer's end does not come: ended, knows", (unsigned long)peer_ended, (unsigned long)peer_knows);
     if (!peer_knows) put_kind(fd, kEnd);
     take(fd, 0.05, seed, pause_file);
   }
