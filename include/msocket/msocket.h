@@ -9,6 +9,9 @@
  * connections follow the process to another node, and those of its peers follow it there. In any other process all of
  * this is plain sockets.
  *
+ * A datagram socket of AF_INET is virtual once it binds to any address or its own virtual one, or sends or connects to a
+ * virtual one (doc/datagrams.md). Its datagrams may be lost; none comes twice or from a stranger.
+ *
  * Descriptors: a virtual socket's number is a live kernel descriptor and stays the same across moves.
  * Threads: one thread (this version). Signals: SIGRTMAX-4 (60) belongs to the library. Blocking calls are not
  * interrupted by it. Async-signal-safe: ms_read, ms_write, ms_send, ms_recv, ms_close, as in POSIX.
@@ -89,6 +92,9 @@ int ms_is_virtual(int fd);
 void ms_look_again(void* context);
 /* How often the process has moved. */
 unsigned int ms_generation(void);
+
+/* How many datagrams were kept from the program because they were not of its job, or had come before. */
+unsigned long ms_datagrams_dropped(void);
 
 #ifdef __cplusplus
 }

@@ -19,6 +19,7 @@
 #include "src/transport/family.h"
 #include "src/transport/raw.h"
 #include "src/transport/runtime.h"
+#include "src/transport/udp.h"
 #include "src/transport/vsocket.h"
 
 namespace msocket::checkpoint {
@@ -87,6 +88,7 @@ __attribute__((constructor)) void start() {
   rt.vip = start.local.ip;
   rt.generation = start.local_gen;
   memcpy(rt.node, start.text, sizeof rt.node - 1);
+  transport::begin_datagrams(start);
   rt.active = true;
   transport::mark_own(rt.control_fd);
   pthread_atfork(transport::before_fork, transport::after_fork_in_parent, transport::after_fork_in_child);

@@ -10,6 +10,7 @@
 #include <stdexcept>
 
 #include "src/daemons/connector.h"
+#include "src/daemons/datagrams.h"
 #include "src/daemons/fault.h"
 #include "src/daemons/machine.h"
 #include "src/daemons/node.h"
@@ -101,6 +102,7 @@ void Arrivals::begin_filling(Arrival& arrival) {
   start.local_gen = arrival.rank->generation;
   start.flags = wire::kFlagRestore;
   strncpy(start.text, node_.name().c_str(), 63);
+  node_.datagrams().fill_start(*arrival.rank, &start);
   arrival.rank->channel->send(start, {arrival.image.get(), arrival.mirror.get()});
   arrival.image.reset();
   arrival.mirror.reset();
@@ -123,6 +125,7 @@ awaitable<void> Arrivals::handover(proto::Handover request, proto::Handover* rep
   }
   reply->set_connections(rank->restored->arg0);
   reply->set_bytes(rank->restored->arg1);
+  node_.datagrams().list_ports(*rank, reply);
 }
 
 // The commit proper: the master takes the new generation, or has been told never to (Mover::ask_committed).

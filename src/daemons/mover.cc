@@ -12,6 +12,7 @@
 #include <cstring>
 #include <stdexcept>
 
+#include "src/daemons/datagrams.h"
 #include "src/daemons/fault.h"
 #include "src/daemons/machine.h"
 #include "src/daemons/node.h"
@@ -51,6 +52,7 @@ struct Mover::Move : std::enable_shared_from_this<Mover::Move> {
   std::string lost;           // one line: why there is no rank any more; empty: there is
   Clock::time_point started = Clock::now(), freeze_at;
   proto::MoveReport report;
+  proto::Handover handed_over;  // the answer
   Event changed;
 
   // What fails on the way to the other node names its address; people know it by its name.
@@ -178,6 +180,7 @@ awaitable<void> Mover::hand_over(Move& move) {
   for (auto& state : move.rank->streams->snapshot()) *handover->add_streams() = std::move(state);
   proto::Envelope reply = co_await move.link->call(std::move(request), kHandoverLimit);
   move.report.set_bytes(reply.handover().bytes());
+  move.handed_over = reply.handover();
   if (move.rank->exited) throw std::runtime_error("it has ended");
   if (move.mirror_exited) throw std::runtime_error("its mirror has died");
 }
@@ -290,6 +293,7 @@ awaitable<void> Mover::register_again(Move& move) {
     }
     co_await sleep_for(Millis(20));
   }
+  node_.datagrams().moved_away(rank, place, move.handed_over);
 }
 
 awaitable<void> Mover::lose(Move& move) {
@@ -323,6 +327,7 @@ awaitable<void> Mover::drain(Move& move) {
   if (home && home->open()) home->notify(moved());
   co_await wait_until(rank->changed, kDrainLimit, [&] { return rank->exited; });
   node_.drop(rank);
+  co_await node_.datagrams().wait_forwarded(rank->vip);
   bool gone = co_await wait_until(move.changed, kDrainLimit, [&] { return move.mirror_exited; });
   if (!gone) spdlog::warn("rank {}: its mirror is still needed after a minute", rank->name());
   move.report.set_total_ms(since(move.started));

@@ -14,6 +14,7 @@
 
 #include "src/daemons/arrivals.h"
 #include "src/daemons/connector.h"
+#include "src/daemons/datagrams.h"
 #include "src/daemons/machine.h"
 #include "src/daemons/mover.h"
 #include "src/daemons/record_check.h"
@@ -50,7 +51,8 @@ Node::Node(asio::io_context& io_context, const Config& given, const std::string&
       child_signal_(io_context, SIGCHLD),
       connector_(std::make_unique<Connector>(*this)),
       mover_(std::make_unique<Mover>(*this)),
-      arrivals_(std::make_unique<Arrivals>(*this)) {}
+      arrivals_(std::make_unique<Arrivals>(*this)),
+      datagrams_(std::make_unique<Datagrams>(*this)) {}
 
 Node::~Node() = default;
 
@@ -225,6 +227,9 @@ void Node::on_record(const Rank::Ptr& rank, const ProcessChannel::Ptr& from, con
     case wire::Control::kFrozen: rank->frozen = std::make_unique<wire::ControlRecord>(record); break;
     case wire::Control::kReconnect: rank->reconnects.push_back(record); break;
     case wire::Control::kRestored: rank->restored = std::make_unique<wire::ControlRecord>(record); break;
+    case wire::Control::kUdpBind:
+    case wire::Control::kUdpUnbind:
+    case wire::Control::kUdpLookup: datagrams_->on_record(rank, record, std::move(fds)); break;
     case wire::Control::kSettled: rank->settling = false; break;
     default: break;  // why_not_taken has seen to it
   }
@@ -252,6 +257,7 @@ void Node::on_hello(const Rank::Ptr& rank, const wire::ControlRecord& hello) {
   start.local = {rank->vip, 0, 0};
   start.local_gen = rank->generation;
   strncpy(start.text, name().c_str(), 63);
+  datagrams_->fill_start(*rank, &start);
   rank->channel->send(start);
 }
 
@@ -289,6 +295,8 @@ void Node::drop(const Rank::Ptr& rank) {
   for (auto& child : std::exchange(rank->children, {})) child->close();
   if (rank->streams) rank->streams->close();
   rank->listeners.clear();
+  rank->datagrams.clear();
+  datagrams_->dropped(*rank);
   rank->home = nullptr;
   rank->changed.notify();
 }

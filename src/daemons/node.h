@@ -18,6 +18,7 @@ namespace msocket::daemons {
 class Connector;
 class Mover;
 class Arrivals;
+class Datagrams;
 
 class Node {
  public:
@@ -26,6 +27,7 @@ class Node {
   void start();
   uint16_t port() const { return server_->port(); }
   Connector& connector() { return *connector_; }
+  Datagrams& datagrams() { return *datagrams_; }
 
   // ---- for the parts ----
   asio::io_context& io;
@@ -81,6 +83,7 @@ class Node {
   std::unique_ptr<Connector> connector_;
   std::unique_ptr<Mover> mover_;
   std::unique_ptr<Arrivals> arrivals_;
+  std::unique_ptr<Datagrams> datagrams_;
 };
 
 }  // namespace msocket::daemons

@@ -3,6 +3,7 @@
 #include "src/daemons/process.h"
 
 #include <errno.h>
+#include <sys/socket.h>
 
 #include "src/daemons/record_check.h"
 #include "src/transport/channel.h"
@@ -47,6 +48,11 @@ awaitable<void> ProcessChannel::read_loop() {
 bool ProcessChannel::send(const wire::ControlRecord& record, std::vector<int> fds) {
   if (!descriptor_.is_open()) return false;
   return transport::send_control(descriptor_.native_handle(), record, fds.data(), static_cast<int>(fds.size())) == 0;
+}
+
+bool ProcessChannel::try_send(const wire::ControlRecord& record) {
+  if (!descriptor_.is_open()) return false;
+  return ::send(descriptor_.native_handle(), &record, sizeof record, MSG_DONTWAIT | MSG_NOSIGNAL) == sizeof record;
 }
 
 void ProcessChannel::close() {

@@ -22,6 +22,8 @@ class ProcessChannel : public std::enable_shared_from_this<ProcessChannel> {
   void start(OnRecord on_record, std::function<void()> on_end);
   /// False: the process is gone. The descriptors stay the caller's.
   bool send(const wire::ControlRecord& record, std::vector<int> fds = {});
+  /// The same for what may be lost, without descriptors: false also when its queue is full.
+  bool try_send(const wire::ControlRecord& record);
   void close();
   uint64_t forks = 0;  ///< kFork records that have come from this process and its ancestors
 

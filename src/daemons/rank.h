@@ -23,6 +23,12 @@ enum class RankState {
   kGone,      ///< moved away or ended
 };
 
+/// One of its UDP ports: our descriptor of the same socket, and where that is.
+struct DatagramPort {
+  ScopedFd fd;
+  Endpoint real;
+};
+
 /// One process that this daemon has started: an MPI rank, or a program under msrun.
 struct Rank : std::enable_shared_from_this<Rank> {
   using Ptr = std::shared_ptr<Rank>;
@@ -47,6 +53,7 @@ struct Rank : std::enable_shared_from_this<Rank> {
   std::vector<ProcessChannel::Ptr> children;  ///< of its program's child processes (fork): they may share its connections
   std::shared_ptr<RankStreams> streams;
   std::map<uint16_t, ScopedFd> listeners;  ///< virtual port -> our end of the listener channel
+  std::map<uint16_t, DatagramPort> datagrams;  ///< by virtual UDP port
   Link::Ptr home;
   int connecting = 0;         ///< connect() calls of its program that are under way
   int installing = 0;         ///< redirections under way that this process must not be frozen in

@@ -10,12 +10,16 @@ bool sane(wire::ControlRecord& record) {
 }
 
 const char* why_not_taken(const wire::ControlRecord& record, size_t descriptors, const RecordBooks& books) {
-  bool brings_one = record.type == wire::Control::kListen || record.type == wire::Control::kFork;
+  bool brings_one = record.type == wire::Control::kListen || record.type == wire::Control::kFork ||
+                    record.type == wire::Control::kUdpBind;
   if (descriptors != (brings_one ? 1u : 0u)) return "not the descriptors that belong to it";
   switch (record.type) {
     case wire::Control::kHello:
     case wire::Control::kFork:
     case wire::Control::kUnlisten:
+    case wire::Control::kUdpBind:
+    case wire::Control::kUdpUnbind:
+    case wire::Control::kUdpLookup:
     case wire::Control::kFrozen:
     case wire::Control::kRestored:
     case wire::Control::kSettled: return nullptr;

@@ -10,6 +10,7 @@
 
 #include "src/daemons/arrivals.h"
 #include "src/daemons/connector.h"
+#include "src/daemons/datagrams.h"
 #include "src/daemons/mover.h"
 #include "src/daemons/node.h"
 #include "src/daemons/spawner.h"
@@ -58,6 +59,8 @@ awaitable<void> Node::serve(Link::Ptr link, proto::Envelope request, proto::Enve
     case proto::Envelope::kRedirect:
       co_await connector_->serve_redirect(request.redirect(), reply.mutable_redirect());
       break;
+    case proto::Envelope::kUdpLookup: datagrams_->serve_lookup(request.udp_lookup(), reply.mutable_udp_lookup()); break;
+    case proto::Envelope::kUdpMoved: co_await datagrams_->serve_moved(request.udp_moved()); break;
     default: throw std::runtime_error("this is a node's daemon: it does not take that request");
   }
 }

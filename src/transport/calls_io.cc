@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "src/transport/calls.h"
+#include "src/transport/calls_udp.h"
 #include "src/transport/drain.h"
 #include "src/transport/raw.h"
 #include "src/transport/runtime.h"
@@ -178,12 +179,20 @@ long read_rest(int fd, void* buffer, size_t length, size_t done, int flags) {
 }  // namespace
 
 long finish_recv(int fd, void* buffer, size_t length, int flags, long r) {
+  if (r == kRedo && is_datagram(fd)) {
+    iovec part{buffer, length};
+    return do_recv_udp(fd, &part, 1, flags, nullptr, nullptr);
+  }
   if (r == kRedo) r = recv_once(fd, buffer, length, flags & ~MSG_WAITALL);
   if (r <= 0 || !kind_of(fd) || !(flags & MSG_WAITALL) || (flags & MSG_PEEK)) return r;
   return read_rest(fd, buffer, length, static_cast<size_t>(r), flags);
 }
 
 long finish_send(int fd, const void* buffer, size_t length, int flags, long r) {
+  if (r == kRedo && is_datagram(fd)) {
+    iovec part{const_cast<void*>(buffer), length};
+    return do_send_udp(fd, &part, 1, flags, nullptr, 0);
+  }
   if (r == kRedo) r = send_once(fd, buffer, length, flags);
   if (r < 0 || !kind_of(fd) || static_cast<size_t>(r) == length) return r;
   return write_rest(fd, buffer, length, static_cast<size_t>(r), flags);
@@ -191,17 +200,26 @@ long finish_send(int fd, const void* buffer, size_t length, int flags, long r) {
 
 long do_recv(int fd, void* buffer, size_t length, int flags, sockaddr* address, socklen_t* address_length) {
   if (!kind_of(fd)) return raw::sys(SYS_recvfrom, fd, buffer, length, flags, address, address_length);
+  if (is_datagram(fd)) {
+    iovec part{buffer, length};
+    return do_recv_udp(fd, &part, 1, flags, address, address_length);
+  }
   if (address_length) *address_length = 0;
   return finish_recv(fd, buffer, length, flags, kRedo);
 }
 
 long do_send(int fd, const void* buffer, size_t length, int flags, const sockaddr* address, socklen_t address_length) {
   if (!kind_of(fd)) return raw::sys(SYS_sendto, fd, buffer, length, flags, address, address_length);
+  if (is_datagram(fd)) {
+    iovec part{const_cast<void*>(buffer), length};
+    return do_send_udp(fd, &part, 1, flags, address, address_length);
+  }
   return finish_send(fd, buffer, length, flags, kRedo);
 }
 
 long do_readv(int fd, const iovec* parts, int count) {
   if (!kind_of(fd) || count < 0) return raw::sys(SYS_readv, fd, parts, count);
+  if (is_datagram(fd)) return do_recv_udp(fd, parts, count, 0, nullptr, nullptr);
   return guarded_read(fd, SYS_readv, as_long(parts), count, 0, 0, 0, parts, static_cast<size_t>(count), 0);
 }
 
@@ -223,6 +241,7 @@ long write_parts(int fd, const iovec* parts, size_t count, size_t done, int flag
 
 long do_writev(int fd, const iovec* parts, int count) {
   if (!kind_of(fd) || count < 0) return raw::sys(SYS_writev, fd, parts, count);
+  if (is_datagram(fd)) return do_send_udp(fd, parts, count, 0, nullptr, 0);
   long r = guarded_write(fd, SYS_writev, as_long(parts), count, 0, 0, 0, parts, static_cast<size_t>(count), 0);
   return r < 0 ? r : write_parts(fd, parts, static_cast<size_t>(count), static_cast<size_t>(r), 0);
 }

@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "src/transport/calls.h"
+#include "src/transport/calls_udp.h"
 #include "src/transport/raw.h"
 #include "src/transport/runtime.h"
 #include "src/transport/stub.h"
@@ -21,6 +22,7 @@ constexpr size_t kCopyChunk = 8 * 1024;
 
 long do_recvmsg(int fd, msghdr* message, int flags) {
   if (!kind_of(fd) || !message) return raw::sys(SYS_recvmsg, fd, message, flags);
+  if (is_datagram(fd)) return do_recvmsg_udp(fd, message, flags);
   auto at = reinterpret_cast<long>(message);
   for (;;) {
     long r = ms_stub(fd, at, flags, 0, 0, 0, SYS_recvmsg, &ms_kind[fd], kReadSlow);
@@ -38,6 +40,7 @@ long do_recvmsg(int fd, msghdr* message, int flags) {
 
 long do_sendmsg(int fd, const msghdr* message, int flags) {
   if (!kind_of(fd) || !message) return raw::sys(SYS_sendmsg, fd, message, flags);
+  if (is_datagram(fd)) return do_sendmsg_udp(fd, message, flags);
   long r = guarded_write(fd, SYS_sendmsg, reinterpret_cast<long>(message), flags, 0, 0, 0, message->msg_iov,
                          message->msg_iovlen, flags);
   return r < 0 ? r : write_parts(fd, message->msg_iov, message->msg_iovlen, static_cast<size_t>(r), flags);
@@ -73,6 +76,7 @@ long do_recvmmsg(int fd, mmsghdr* messages, unsigned count, int flags, timespec*
 }
 
 long do_sendfile(int out, int in, off_t* offset, size_t count) {
+  if (is_datagram(out)) return -EINVAL;  // callers go back to read and send
   if (!kind_of(out)) return raw::sys(SYS_sendfile, out, in, offset, count);
   long r = ms_stub(out, in, reinterpret_cast<long>(offset), static_cast<long>(count), 0, 0, SYS_sendfile, &ms_kind[out],
                    kWriteSlow);
@@ -93,6 +97,7 @@ long do_sendfile(int out, int in, off_t* offset, size_t count) {
 
 long do_splice(int in, off_t* in_offset, int out, off_t* out_offset, size_t length, unsigned flags) {
   auto a2 = reinterpret_cast<long>(in_offset), a4 = reinterpret_cast<long>(out_offset);
+  if (is_datagram(in) || is_datagram(out)) return -EINVAL;
   const uint8_t* look = nullptr;
   uint8_t slow = 0;
   if (kind_of(in)) look = &ms_kind[in], slow = kReadSlow;

@@ -9,6 +9,7 @@
 #include <sys/utsname.h>
 
 #include "src/transport/calls.h"
+#include "src/transport/calls_udp.h"
 #include "src/transport/names.h"
 #include "src/transport/raw.h"
 #include "src/transport/runtime.h"
@@ -33,6 +34,10 @@ long do_fcntl(int fd, int command, long argument) {
 long do_ioctl(int fd, unsigned long request, long argument) {
   if ((kind_of(fd) & kReadSlow) && request == FIONREAD) {
     Section section;
+    if (VSocket* vs = vsocket_of[fd]; vs && vs->datagram == Datagram::kVirtual) {
+      *reinterpret_cast<int*>(argument) = static_cast<int>(next_size_udp(vs));
+      return 0;
+    }
     if (VSocket* vs = vsocket_of[fd]; vs && vs->in.size()) {
       *reinterpret_cast<int*>(argument) = static_cast<int>(vs->in.size());
       return 0;
@@ -87,7 +92,8 @@ long do_getpeername(int fd, sockaddr* address, socklen_t* length) {
         case ConnState::kAwaiting:
         case ConnState::kDraining:
         case ConnState::kBuffered: return report(vs, vs->peer, address, length);
-        default: return -ENOTCONN;
+        default:
+          return vs->datagram != Datagram::kNo && vs->peer.port ? report(vs, vs->peer, address, length) : -ENOTCONN;
       }
     }
   }

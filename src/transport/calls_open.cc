@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "src/transport/calls.h"
+#include "src/transport/calls_udp.h"
 #include "src/transport/channel.h"
 #include "src/transport/drain.h"
 #include "src/transport/names.h"
@@ -16,6 +17,7 @@
 #include "src/transport/redirect.h"
 #include "src/transport/runtime.h"
 #include "src/transport/stub.h"
+#include "src/transport/udp.h"
 #include "src/transport/watches.h"
 
 namespace msocket::transport {
@@ -28,14 +30,16 @@ uint16_t ephemeral_port() {
     if (rt.next_port < 32768) rt.next_port = 32768;
     uint16_t port = rt.next_port++;
     bool taken = false;
-    for_each_vsocket([&](VSocket* vs) { taken |= vs->local.port == port; });
+    for_each_vsocket([&](VSocket* vs) { taken |= vs->datagram == Datagram::kNo && vs->local.port == port; });
     if (!taken) return port;
   }
 }
 
 bool port_taken(uint16_t port) {
   bool taken = false;
-  for_each_vsocket([&](VSocket* vs) { taken |= vs->state <= ConnState::kListening && vs->local.port == port && !vs->quiet; });
+  for_each_vsocket([&](VSocket* vs) {
+    taken |= vs->state <= ConnState::kListening && vs->datagram == Datagram::kNo && vs->local.port == port && !vs->quiet;
+  });
   return taken;
 }
 
@@ -58,9 +62,10 @@ long wait_or_again(int fd, int flags, uint32_t epoch) {
 
 long do_socket(int domain, int type, int protocol) {
   long fd = raw::socket(domain, type, protocol);
-  if (fd < 0 || !rt.active || (domain != AF_INET && domain != AF_INET6) || (type & 0xf) != SOCK_STREAM ||
-      (protocol != 0 && protocol != IPPROTO_TCP) || fd >= kMaxFd)
-    return fd;
+  if (fd < 0 || !rt.active || (domain != AF_INET && domain != AF_INET6) || fd >= kMaxFd) return fd;
+  bool tcp = (type & 0xf) == SOCK_STREAM && (protocol == 0 || protocol == IPPROTO_TCP);
+  bool udp = domain == AF_INET && (type & 0xf) == SOCK_DGRAM && (protocol == 0 || protocol == IPPROTO_UDP);
+  if (!tcp && !udp) return fd;
   Section section;
   VSocket* vs = allocate_vsocket();
   if (!vs) {
@@ -68,7 +73,8 @@ long do_socket(int domain, int type, int protocol) {
     return -ENFILE;
   }
   vs->family6 = domain == AF_INET6;
-  set_state(vs, ConnState::kFresh);
+  if (udp) make_datagram(vs);
+  else set_state(vs, ConnState::kFresh);
   attach(static_cast<int>(fd), vs);
   return fd;
 }
@@ -84,7 +90,11 @@ bool v6_only(int fd) {
 long do_bind(int fd, const sockaddr* address, socklen_t length) {
   if (kind_of(fd)) {
     Section section;
-    if (VSocket* vs = virtual_at(fd)) {
+    VSocket* vs = virtual_at(fd);
+    if (vs && vs->datagram != Datagram::kNo) {
+      long r = do_bind_udp(vs, address, length);
+      if (r != kNotDatagram) return r;
+    } else if (vs) {
       if (vs->state != ConnState::kFresh || vs->local.port) return -EINVAL;
       Endpoint wanted;
       NameKind name = read_name(address, length, &wanted);
@@ -107,6 +117,7 @@ long do_listen(int fd, int backlog) {
   Section section;
   VSocket* vs = virtual_at(fd);
   if (vs && vs->state == ConnState::kListening) return 0;
+  if (vs && vs->datagram != Datagram::kNo) return -EOPNOTSUPP;
   if (!vs || vs->state != ConnState::kFresh) return -EINVAL;
   if (!vs->local.port) vs->local.port = ephemeral_port();
   int pair[2];
@@ -177,7 +188,7 @@ long do_accept(int fd, sockaddr* address, socklen_t* length, int flags) {
       epoch = section.epoch();
       VSocket* vs = virtual_at(fd);
       if (!vs) return raw::sys(SYS_accept4, fd, address, length, flags);
-      if (vs->state != ConnState::kListening) return -EINVAL;
+      if (vs->state != ConnState::kListening) return vs->datagram != Datagram::kNo ? -EOPNOTSUPP : -EINVAL;
       long r = accept_moved(vs, address, length, flags);
       if (r == -EAGAIN) {
         r = accept_new(vs, fd, flags);
@@ -199,6 +210,10 @@ long do_connect(int fd, const sockaddr* address, socklen_t length) {
     Section section;
     VSocket* vs = virtual_at(fd);
     if (!vs) return raw::sys(SYS_connect, fd, address, length);
+    if (vs->datagram != Datagram::kNo) {
+      long r = do_connect_udp(vs, address, length);
+      return r != kNotDatagram ? r : raw::sys(SYS_connect, fd, address, length);
+    }
     switch (vs->state) {
       case ConnState::kConnecting: return -EALREADY;
       case ConnState::kListening: return -EOPNOTSUPP;
@@ -253,6 +268,7 @@ long do_shutdown(int fd, int how) {
   Section section;
   VSocket* vs = virtual_at(fd);
   if (!vs) return raw::shutdown(fd, how);
+  if (vs->datagram != Datagram::kNo) return do_shutdown_udp(vs, how);
   switch (vs->state) {
     case ConnState::kEstablished:
     case ConnState::kDraining:
@@ -310,6 +326,7 @@ long do_close(int fd) {
       return raw::close(fd);
     }
   }
+  datagram_closed(vs);
   if (vs->state == ConnState::kListening) {
     wire::ControlRecord record;
     record.type = wire::Control::kUnlisten;

@@ -116,7 +116,7 @@ long poll_slow(pollfd* fds, nfds_t count, Deadline& deadline, const sigset_t* ma
           fds[i].revents = POLLIN;
           ++own;
         }
-        if (!(kind & kSlow)) continue;
+        if (!(kind & kSlow) || (kind & kDatagramKind)) continue;
         const VSocket* vs = vsocket_of[fds[i].fd];
         fds[i].revents = own_events(vs, fds[i].events, &asked[i].events);
         own += fds[i].revents != 0;

@@ -10,6 +10,7 @@
 #include "src/transport/raw.h"
 #include "src/transport/redirect.h"
 #include "src/transport/runtime.h"
+#include "src/transport/udp.h"
 #include "src/transport/world.h"
 
 namespace msocket::transport {
@@ -36,6 +37,7 @@ void dispatch(const wire::ControlRecord& record, int* fds, int count) {
         close_own(rt.freeze_mailbox_fd);
       }
       break;
+    case wire::Control::kUdpPlace: on_place(record); break;
     default: break;
   }
   for (int i = 0; i < count; ++i) raw::close(fds[i]);

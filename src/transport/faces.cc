@@ -12,6 +12,7 @@
 #include "src/transport/calls.h"
 #include "src/transport/runtime.h"
 #include "src/transport/stub.h"
+#include "src/transport/udp.h"
 #include "src/transport/vsocket.h"
 
 using namespace msocket::transport;
@@ -133,3 +134,6 @@ MS_EXPORT int ms_is_virtual(int fd) { return (kind_of(fd) & kVirtual) != 0; }
 MS_EXPORT void ms_look_again(void* context) { rewind_stub(static_cast<ucontext_t*>(context)); }
 MS_EXPORT unsigned int ms_virtual_address(void) { return rt.active ? __builtin_bswap32(rt.vip) : 0; }
 MS_EXPORT unsigned int ms_generation(void) { return rt.active ? rt.generation : 0; }
+MS_EXPORT unsigned long ms_datagrams_dropped(void) {
+  return datagram_counts.strangers + datagram_counts.replays + datagram_counts.unwanted;
+}

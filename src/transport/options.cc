@@ -34,6 +34,7 @@ constexpr Option kOptions[] = {
     {IPPROTO_TCP, TCP_CORK, 0, false},        {IPPROTO_TCP, TCP_KEEPIDLE, 0, false},
     {IPPROTO_TCP, TCP_KEEPINTVL, 0, false},   {IPPROTO_TCP, TCP_KEEPCNT, 0, false},
     {IPPROTO_TCP, TCP_USER_TIMEOUT, 0, false}, {IPPROTO_TCP, TCP_NOTSENT_LOWAT, 0, false},
+    {SOL_SOCKET, SO_BROADCAST, 0, false},
 };
 constexpr int kCount = sizeof kOptions / sizeof kOptions[0];
 static_assert(kCount <= 24);

@@ -13,6 +13,7 @@
 #include "src/transport/options.h"
 #include "src/transport/raw.h"
 #include "src/transport/runtime.h"
+#include "src/transport/udp.h"
 #include "src/transport/watches.h"
 
 namespace msocket::transport {
@@ -216,6 +217,7 @@ void prepare_freeze() {
 }
 
 void undo_freeze() {
+  forget_places();  // corrections that came meanwhile have been missed
   for_each_vsocket([](VSocket* vs) {
     if (vs->saved) raw::munmap(vs->saved, sizeof(SavedOptions));
     vs->saved = nullptr;
@@ -251,6 +253,7 @@ int restore_sockets(const wire::ControlRecord& start, int mirror_fd) {
   rt.forks = 0;  // the daemon here knows of none, and there are no children
   rt.generation = start.local_gen;
   memcpy(rt.node, start.text, sizeof rt.node - 1);
+  begin_datagrams(start);
   rt.mirror_fd = mirror_fd;
   rt.frame_have = rt.frame_left = 0;
   rt.settling = true;
@@ -267,7 +270,8 @@ int restore_sockets(const wire::ControlRecord& start, int mirror_fd) {
       restore_listener(vs);
     } else {
       bool unconnected = vs->state < ConnState::kEstablished;
-      long fd = raw::socket(vs->family6 && unconnected ? AF_INET6 : AF_INET, SOCK_STREAM, 0);
+      long fd = raw::socket(vs->family6 && unconnected ? AF_INET6 : AF_INET,
+                            vs->datagram == Datagram::kNo ? SOCK_STREAM : SOCK_DGRAM, 0);
       if (fd >= 0 && vs->unaccepted) attach(first = move_high(static_cast<int>(fd)), vs);
       else if (fd >= 0) place(static_cast<int>(fd), first);
     }
@@ -280,6 +284,7 @@ int restore_sockets(const wire::ControlRecord& start, int mirror_fd) {
       long flags = raw::fcntl(first, F_GETFL);
       if (vs->option_fd >= 0 && (vs->saved->file_flags & O_NONBLOCK)) raw::fcntl(first, F_SETFL, flags | O_NONBLOCK);
     }
+    if (vs->datagram != Datagram::kNo) restore_datagram(vs);
     if (vs->state == ConnState::kEstablished || vs->state == ConnState::kBuffered) {
       set_state(vs, ConnState::kAwaiting);
       vs->from_mirror = true;

@@ -23,7 +23,8 @@ VSocket* free_list;
 int slow_numbers;
 
 void set_kind(int fd, uint8_t bits) {
-  slow_numbers += ((bits & kSlow) != 0) - ((ms_kind[fd] & kSlow) != 0);
+  auto slow = [](uint8_t b) { return (b & kSlow) && !(b & kDatagramKind); };
+  slow_numbers += slow(bits) - slow(ms_kind[fd]);
   if (ms_kind[fd] != bits) rt.changed = true;
   ms_kind[fd] = bits;
   any_slow = slow_numbers > 0;
@@ -36,6 +37,7 @@ bool has_unaccepted(const VSocket* listener) {
 }
 
 uint8_t bits_for(const VSocket* vs) {
+  if (vs->datagram != Datagram::kNo) return kVirtual | kSlow | kDatagramKind;
   if (vs->held) return kVirtual | kSlow;
   switch (vs->state) {
     case ConnState::kFresh:

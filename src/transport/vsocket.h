@@ -29,6 +29,7 @@ inline constexpr uint8_t kWriteSlow = 4;  ///< writing does
 inline constexpr uint8_t kEpoll = 8;      ///< an epoll set (watches.h); calls on it are the kernel's
 inline constexpr uint8_t kOwn = 16;      ///< the library's: a program that closes everything does not close it
 inline constexpr uint8_t kSlow = kReadSlow | kWriteSlow;
+inline constexpr uint8_t kDatagramKind = 32;  ///< every call is slow (calls_udp.cc), but poll is the kernel's own
 
 /// Socket options and status flags as they were when the process was frozen, to be put on the next real socket.
 struct SavedOptions {
@@ -43,6 +44,13 @@ struct SavedOptions {
   } options[24];
 };
 
+/// UDP. `state` stays kFresh.
+enum class Datagram : uint8_t {
+  kNo = 0,     ///< a stream
+  kUndecided,  ///< not used yet: its first use says whether it is for the virtual network
+  kVirtual,    ///< it has a virtual port, and under the number is a UDP socket of the node that the daemon knows
+};
+
 struct VSocket {
   ConnState state;
   bool connector;     ///< this end opened the connection
@@ -55,6 +63,8 @@ struct VSocket {
   bool family6;       ///< the program sees it as AF_INET6: its names are IPv4-mapped
   bool quiet;         ///< bound IPv6-only: in an IPv4 virtual network nobody can reach it, but the program may wait there
   uint32_t unaccepted;  ///< waits for accept() in these tables; the lowest came first. 0: it does not
+  Datagram datagram;
+  bool talked;        ///< datagram: it has sent or received in the virtual network
   int fd;             ///< a number that carries it: the program's first, or a high one of the library's own
   int old_fd;         ///< the old connection while draining directly, else -1
   int option_fd;      ///< listener: a TCP socket that carries the options for accepted connections, else -1

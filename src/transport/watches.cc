@@ -251,7 +251,7 @@ int own_epoll_events(int set, epoll_event* events, int most) {
   int count = 0;
   for_each_vsocket([&](VSocket* vs) {
     for (Watch* watch = vs->watches; watch; watch = watch->next) {
-      if (watch->set != set || watch->disabled || !(kind_of(watch->fd) & kSlow)) continue;
+      if (watch->set != set || watch->disabled || vs->datagram != Datagram::kNo || !(kind_of(watch->fd) & kSlow)) continue;
       if (most && count == most) return;
       short ask;
       auto ready = static_cast<uint16_t>(own_events(vs, static_cast<short>(watch->events), &ask));

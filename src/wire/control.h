@@ -34,6 +34,9 @@ enum class Control : uint16_t {
   kRestored,       ///< all memory and resources are in place; arg0: connections announced; error+text
   kFork,           ///< the process is about to fork; fd: the daemon's end of the child's control channel
   kSettled,        ///< after a move: no connection is on its way any more
+  kUdpBind = 40,   ///< local; peer: the real address and port; fd: the same socket, for what comes to it after a move
+  kUdpUnbind,      ///< local
+  kUdpLookup,      ///< peer: where is it?
   // daemon -> process
   kStart = 64,     ///< the first record: local.ip = virtual address, local_gen, flags, text = node name; fds: image, mirror
   kConnected,      ///< conn, error; fd
@@ -44,6 +47,7 @@ enum class Control : uint16_t {
   kRollback,       ///< to the old process: nothing has happened; go on
   kResume,         ///< to the new process: run
   kHold,           ///< conn, arg0, arg1 as in kInstall; flags: kFlagHold; answered by kInstalled
+  kUdpPlace = 104, ///< peer, local: the real address and port behind it; or error. Answers kUdpLookup, or corrects it later
 };
 
 inline constexpr uint32_t kFlagRestore = 1;    ///< kStart: fill yourself from the image stream
@@ -55,6 +59,8 @@ inline constexpr uint32_t kAnswerLength = 48;
 inline constexpr uint32_t kFlagShared = 16;
 /// kHold: calls on the connection wait; without it they go on.
 inline constexpr uint32_t kFlagHold = 32;
+/// kStart: peer.ip is the node's own address, and here in `text` is the key of the job's datagrams.
+inline constexpr uint32_t kUdpKeyAt = 64;
 
 struct ControlRecord {
   uint32_t magic = kControlMagic;
