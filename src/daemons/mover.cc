@@ -273,6 +273,7 @@ awaitable<void> Mover::commit(Move& move) {
   Place place{move.to.name(), move.to.address(), static_cast<uint16_t>(move.to.port()), move.generation};
   node_.departed[rank->vip] = place;
   node_.directory.learn(rank->vip, place);
+  node_.datagrams().moved_away(rank, place, move.handed_over);
 }
 
 awaitable<void> Mover::register_again(Move& move) {
@@ -293,7 +294,6 @@ awaitable<void> Mover::register_again(Move& move) {
     }
     co_await sleep_for(Millis(20));
   }
-  node_.datagrams().moved_away(rank, place, move.handed_over);
 }
 
 awaitable<void> Mover::lose(Move& move) {
