@@ -58,6 +58,29 @@ void put_under_numbers(VSocket* vs, int fd) {
   raw::close(fd);
 }
 
+namespace {
+
+// Connections that wait in the listener channels come into the tables; accept() gives them from there.
+void adopt_waiting() {
+  for (int i = 0; i < used_vsockets; ++i) {
+    VSocket* listener = &vsockets[i];
+    if (listener->state != ConnState::kListening) continue;
+    for (;;) {
+      wire::AcceptRecord record;
+      int fds[wire::kMaxControlFds], count;
+      if (receive_record(listener->fd, &record, sizeof record, fds, &count, true) != 0) break;
+      if (count != 1) continue;
+      int fd = move_high(fds[0]);
+      VSocket* vs = fd >= 0 ? adopt(listener, record, fd) : nullptr;
+      if (vs) vs->unaccepted = true;
+      else if (fd >= 0) raw::close(fd);
+    }
+    refresh(listener);
+  }
+}
+
+}  // namespace
+
 void on_connected(const wire::ControlRecord& record, int fd) {
   VSocket* vs = find_conn(record.conn);
   if (!vs || vs->state != ConnState::kConnecting) {
@@ -77,6 +100,10 @@ void on_connected(const wire::ControlRecord& record, int fd) {
 
 void on_install(const wire::ControlRecord& record, int fd) {
   VSocket* vs = find_conn(record.conn);
+  if (!vs) {  // the peer has moved before the program has accepted
+    adopt_waiting();
+    vs = find_conn(record.conn);
+  }
   wire::ControlRecord reply = record;
   reply.type = wire::Control::kInstalled;
   reply.error = 0;
@@ -146,21 +173,7 @@ VSocket* adopt(const VSocket* listener, const wire::AcceptRecord& record, int fd
 }
 
 void prepare_freeze() {
-  for (int i = 0; i < used_vsockets; ++i) {
-    VSocket* listener = &vsockets[i];
-    if (listener->state != ConnState::kListening) continue;
-    for (;;) {
-      wire::AcceptRecord record;
-      int fds[wire::kMaxControlFds], count;
-      if (receive_record(listener->fd, &record, sizeof record, fds, &count, true) != 0) break;
-      if (count != 1) continue;
-      int fd = move_high(fds[0]);
-      VSocket* vs = fd >= 0 ? adopt(listener, record, fd) : nullptr;
-      if (vs) vs->unaccepted = true;
-      else if (fd >= 0) raw::close(fd);
-    }
-    refresh(listener);
-  }
+  adopt_waiting();
   for_each_vsocket([](VSocket* vs) {
     void* at = raw::mmap(nullptr, sizeof(SavedOptions), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS);
     vs->saved = raw::failed(at) ? nullptr : static_cast<SavedOptions*>(at);

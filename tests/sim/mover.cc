@@ -69,7 +69,7 @@ bool Node::prepare(Move& move) {
         if (!proc->killed && !proc->table.empty()) sim.fail("a mirror leaves %zu descriptors", proc->table.size());
         proc->close_all();
         *exited = true;
-        sim.trace("ends");
+        sim.trace("ends%s", proc->killed ? ", killed" : "");
       },
       move.mirror.get());
   if (sim.random.one_in(60)) move.mirror->killed = true;
@@ -100,6 +100,7 @@ bool Node::hand_over(Move& move) {
   sim.sleep(sim.delay());
   if (move.rank->exited || *move.mirror_exited) return false;
   Process* p = move.rank->process;
+  if (move.mirror->killed) may_be_lost(p);  // it dies between the last look and kGo
   move.old = p->proc;
   Arrival arrival;
   arrival.proc = std::make_shared<Proc>(p->name + " on " + move.to->name);
