@@ -61,9 +61,10 @@ long wait_or_again(int fd, int flags) {
 }
 
 long do_socket(int domain, int type, int protocol) {
+  if (!rt.active || domain != AF_INET || (type & 0xf) != SOCK_STREAM) return raw::socket(domain, type, protocol);
+  Section section;  // a freeze in between would find a socket that is in no table
   long fd = raw::socket(domain, type, protocol);
-  if (fd < 0 || !rt.active || domain != AF_INET || (type & 0xf) != SOCK_STREAM || fd >= kMaxFd) return fd;
-  Section section;
+  if (fd < 0 || fd >= kMaxFd) return fd;
   VSocket* vs = allocate_vsocket();
   if (!vs) {
     raw::close(static_cast<int>(fd));

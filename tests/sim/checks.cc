@@ -18,6 +18,7 @@ namespace {
 std::map<std::pair<uint32_t, uint16_t>, std::unique_ptr<Conn>> conns;
 }
 
+std::vector<std::unique_ptr<Process>> processes;
 Traffic traffic;
 bool stopping = false;
 int active_moves = 0, active_connects = 0;
@@ -37,6 +38,7 @@ Conn* find_or_make(uint32_t vip, uint16_t port, Process* server) {
     conn->vip = vip;
     conn->port = port;
     conn->server = server;
+    for (auto& p : processes) conn->lossy |= p->vip == vip && p->connecting_to == server && p->connecting_lossy;
     for (int side : {0, 1}) {
       conn->end[side].conn = conn.get();
       conn->end[side].side = side;
@@ -48,6 +50,7 @@ Conn* find_or_make(uint32_t vip, uint16_t port, Process* server) {
 void may_be_lost(Process* process) {
   for (auto& [key, conn] : conns)
     if (conn->server == process || conn->vip == process->vip) conn->lossy = true;
+  for (auto& p : processes) p->connecting_lossy |= p->connecting_to && (p.get() == process || p->connecting_to == process);
 }
 
 int waiting_for(const Process* process) {
@@ -195,7 +198,8 @@ void check_names(End& end) {
   int value = 0;
   length = sizeof value;
   lib->getsockopt(end.fd, IPPROTO_TCP, TCP_NODELAY, &value, &length);
-  if ((value != 0) != end.no_delay && !end.broken && !end.conn->rude)
+  // Where the other end has closed for good there is no TCP socket any more after a move.
+  if ((value != 0) != end.no_delay && !end.broken && !end.conn->rude && !end.other().closed)
     sim.fail("TCP_NODELAY has changed: %s", describe(end).c_str());
   if (((lib->fcntl(end.fd, F_GETFL, 0) & O_NONBLOCK) != 0) != end.nonblock)
     sim.fail("O_NONBLOCK has changed: %s", describe(end).c_str());

@@ -25,7 +25,6 @@ struct Arguments {
   std::string module, fault, self;
 };
 
-std::vector<std::unique_ptr<Process>> processes;
 std::vector<std::unique_ptr<Node>> nodes;
 
 void start_process(const Arguments& arguments, int number, const std::vector<Process*>& all) {

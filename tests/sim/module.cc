@@ -102,6 +102,8 @@ int sockets() {
   return n;
 }
 
+bool knows(int fd) { return kind_of(fd) != 0; }
+
 const Transition* last_transition() {
   const Transition* last = nullptr;
   for (const Transition& line : transition_log)
@@ -132,7 +134,7 @@ void print_transitions() {
 const Library kLibrary = {
     do_socket, do_bind, do_listen, do_accept, do_connect, do_shutdown, do_close, do_dup, do_dup3, do_read, do_readv, do_recv,
     do_write, do_writev, do_send, do_fcntl, do_setsockopt, do_getsockopt, do_getsockname, do_getpeername, do_poll,
-    begin, linger, hand_over, undo_freeze, restore, say, hear, sockets, serial, print_transitions};
+    begin, linger, hand_over, undo_freeze, restore, say, hear, sockets, knows, serial, print_transitions};
 
 }  // namespace
 }  // namespace msocket::sim

@@ -46,7 +46,8 @@ struct Library {
   long (*hear)(wire::ControlRecord* record, bool dont_wait);
 
   // What the test looks at
-  int (*sockets)();      ///< that are not free
+  int (*sockets)();       ///< that are not free
+  bool (*knows)(int fd);  ///< the number is in the tables
   uint32_t (*serial)();  ///< of the last transition
   void (*print_transitions)();
 };

@@ -14,6 +14,8 @@ namespace msocket::sim {
 
 namespace {
 
+constexpr int kHighFd = 600;
+
 // What src/checkpoint/save.cc does, but for the memory, which stays where it is.
 void freeze(int image_fd, int mailbox_fd) {
   Fiber* self = sim.current;
@@ -23,6 +25,8 @@ void freeze(int image_fd, int mailbox_fd) {
   int still = std::exchange(self->still, 0);
   bool good = !sim.random.one_in(25);
   sim.trace("%s stands still%s", p->name.c_str(), good ? "" : ", and cannot be saved");
+  for (auto& [fd, entry] : p->proc->table)
+    if (fd < kHighFd && !p->lib->knows(fd)) sim.fail("%s is frozen with a socket in no table: number %d", p->name.c_str(), fd);
   wire::ControlRecord record;
   record.type = wire::Control::kFrozen;
   record.error = good ? 0 : ECANCELED;

@@ -26,6 +26,8 @@ struct Process {
   const Library* lib = nullptr;
   std::shared_ptr<Proc> proc;
   std::optional<Arrival> arrival;
+  Process* connecting_to = nullptr;  ///< its program is in connect(); the oracle does not know the connection yet
+  bool connecting_lossy = false;
   int freezes = 0;  ///< how often it has stood still
 };
 

@@ -86,6 +86,8 @@ void Program::connect() {
   if (no_delay) lib_->setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
   sockaddr_in address = address_of(server->vip, kPort);
   ++active_connects;
+  p_->connecting_to = server;
+  p_->connecting_lossy = false;
   long r = lib_->connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address);
   if (r == -EINPROGRESS && nonblock) {
     do {
@@ -101,13 +103,16 @@ void Program::connect() {
     sockaddr_in own{};
     socklen_t length = sizeof own;
     lib_->getsockname(fd, reinterpret_cast<sockaddr*>(&own), &length);
-    take(find_or_make(ntohl(own.sin_addr.s_addr), ntohs(own.sin_port), server), 0, fd, nonblock, no_delay);
+    Conn* conn = find_or_make(ntohl(own.sin_addr.s_addr), ntohs(own.sin_port), server);
+    conn->lossy |= p_->connecting_lossy;
+    take(conn, 0, fd, nonblock, no_delay);
   } else if (r == -ETIMEDOUT) {
     ++traffic.timeouts;
     lib_->close(fd);
   } else {
-    sim.fail("connect to %s: error %ld", server->name.c_str(), -r);
+    sim.fail("connect to %s (number %d, %s): error %ld", server->name.c_str(), fd, nonblock ? "does not wait" : "waits", -r);
   }
+  p_->connecting_to = nullptr;
   --active_connects;
 }
 

@@ -40,6 +40,7 @@ char pattern(const Conn& conn, int side, uint64_t position);
 
 // checks.cc: the oracle
 Conn* find_or_make(uint32_t vip, uint16_t port, Process* server);
+extern std::vector<std::unique_ptr<Process>> processes;
 /// A mirror of the process was killed: what it had at the time may end early.
 void may_be_lost(Process* process);
 /// Connections that wait to be accepted by this process.
