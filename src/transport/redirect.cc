@@ -217,7 +217,7 @@ int restore_sockets(const wire::ControlRecord& start, int mirror_fd) {
   rt.vip = start.local.ip;
   rt.generation = start.local_gen;
   memcpy(rt.node, start.text, sizeof rt.node - 1);
-  rt.mirror_fd = mirror_fd;
+  rt.mirror_fd = mirror_fd >= 0 && kind_of(mirror_fd) ? move_high(mirror_fd) : mirror_fd;  // the number is a socket's
   rt.frame_have = rt.frame_left = 0;
   rt.settling = true;
   int announced = 0;

@@ -84,6 +84,11 @@ long wait_for_event(int timeout_ms) {
 
 int move_high(int fd) {
   long high = raw::fcntl(fd, F_DUPFD_CLOEXEC, kHighFd);
+  // In a process that has just moved a number may be free now and yet be a socket's, to be restored.
+  while (kind_of(static_cast<int>(high))) {
+    raw::close(static_cast<int>(high));
+    high = raw::fcntl(fd, F_DUPFD_CLOEXEC, high + 1);
+  }
   raw::close(fd);
   return static_cast<int>(high);
 }

@@ -51,6 +51,7 @@ void Pipe::happen() {
     return;
   }
   if (!receiver) {  // nobody is there any more who could read it
+    sim.trace("%zu bytes come to a socket that is closed", sent.size());
     StreamPtr sender = from.lock();
     kill();
     if (sender) {
@@ -70,6 +71,7 @@ void Pipe::happen() {
 Stream::~Stream() {
   if (!connected() || was_reset) return;
   if (!in->got.empty() && !local) {
+    sim.trace("socket %d is closed with %zu bytes unread", id, in->got.size());
     out->kill();
     out->dead = false;
     out->reset = true;
@@ -133,6 +135,7 @@ void Stream::shutdown(int how) {
 void Stream::on_reset() {
   if (was_reset) return;
   was_reset = true;
+  sim.trace("socket %d is reset", id);
   error = in->fin_arrived ? EPIPE : ECONNRESET;
   out->kill();
   arrived();
