@@ -39,6 +39,7 @@ void drain_old(VSocket* vs) {
     char* room = vs->in.reserve(kChunk);
     if (!room) return;  // no memory now: the kernel keeps it, the next call tries again
     long n = raw::read(vs->old_fd, room, kChunk);
+    if (n > 0 && vs->reset) continue;  // something before it is lost: it must not be taken for what comes next
     if (n > 0) vs->in.added(n);
     else if (n == -EINTR) continue;
     else if (n == -EAGAIN) break;
@@ -69,7 +70,7 @@ void drain_mirror() {
       if (n == -EINTR) continue;
       if (n == -EAGAIN) return;
       if (n <= 0) return mirror_gone();
-      if (vs) vs->in.added(n);
+      if (vs && !vs->reset) vs->in.added(n);
       rt.frame_left -= n;
       if (rt.frame_left > 0) continue;
     }

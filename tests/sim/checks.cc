@@ -21,7 +21,7 @@ std::map<std::pair<uint32_t, uint16_t>, std::unique_ptr<Conn>> conns;
 std::vector<std::unique_ptr<Process>> processes;
 Traffic traffic;
 bool stopping = false;
-int active_moves = 0, active_connects = 0;
+int active_moves = 0, active_connects = 0, listening = 0;
 
 End& End::other() const { return conn->end[1 - side]; }
 
@@ -170,16 +170,16 @@ void check_poll(End& end) {
     if (written == -EAGAIN && !moved) sim.fail("poll says writable, a write says EAGAIN: %s", describe(end).c_str());
     check_write(end, 1, written, false);
   }
+  if (peeked < 0 && peeked != -EAGAIN) {
+    if (!end.conn->rude && !end.conn->lossy) sim.fail("error %ld from a peek: %s", -peeked, describe(end).c_str());
+    end.broken = true;
+  }
   if (moved) return;
   if (n < 0) sim.fail("poll: error %ld", -n);
   bool readable = asked.revents & (POLLIN | POLLHUP | POLLERR);
   if (readable != (peeked != -EAGAIN))
     sim.fail("poll says %s (%#x), a read says %ld: %s", readable ? "readable" : "nothing", asked.revents, peeked,
              describe(end).c_str());
-  if (peeked < 0 && peeked != -EAGAIN) {
-    if (!end.conn->rude && !end.conn->lossy) sim.fail("error %ld from a peek: %s", -peeked, describe(end).c_str());
-    end.broken = true;
-  }
 }
 
 void check_names(End& end) {

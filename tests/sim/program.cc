@@ -61,6 +61,7 @@ void Program::listen() {
   sockaddr_in address = address_of(0, kPort);
   if (lib_->bind(listener_, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0 || lib_->listen(listener_, 10) != 0)
     sim.fail("cannot listen");
+  ++listening;
   listener_waits_ = random().percent(50);
   if (!listener_waits_) lib_->fcntl(listener_, F_SETFL, O_RDWR | O_NONBLOCK);
 }
@@ -78,7 +79,7 @@ void Program::take(Conn* conn, int side, int fd, bool nonblock, bool no_delay) {
 
 void Program::connect() {
   Process* server = all_[random().below(all_.size())];
-  if (server == p_) return;
+  if (server == p_ || listening < static_cast<int>(all_.size())) return;
   bool nonblock = random().percent(50), no_delay = random().percent(50);
   int fd = static_cast<int>(lib_->socket(AF_INET, SOCK_STREAM | (nonblock ? SOCK_NONBLOCK : 0), 0));
   if (fd < 0) sim.fail("socket: error %d", -fd);

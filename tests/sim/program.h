@@ -64,7 +64,7 @@ struct Traffic {
 };
 extern Traffic traffic;
 extern bool stopping;     ///< no new connections and moves: finish
-extern int active_moves, active_connects;
+extern int active_moves, active_connects, listening;
 
 /// The program: runs in a fiber of its own until `stopping`, then closes everything and ends.
 void run_program(Process* process, const std::vector<Process*>& all);
