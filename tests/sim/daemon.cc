@@ -228,6 +228,8 @@ int Node::install(RankPtr rank, wire::ControlRecord about, StreamPtr socket) {
   about.error = socket ? 0 : ENOTCONN;
   rank->installed.erase(about.conn);
   ++rank->installing;
+  sim.trace("gives %s connection %08llx%s", rank->process->name.c_str(), static_cast<unsigned long long>(about.conn.lo & 0xffffffff),
+            !socket ? ", gone" : about.flags & wire::kFlagAnswer ? ", the peer has moved" : "");
   int error = ENOTCONN;
   std::vector<FilePtr> files;
   if (socket) files.push_back(socket);
@@ -239,6 +241,8 @@ int Node::install(RankPtr rank, wire::ControlRecord about, StreamPtr socket) {
     }
   }
   --rank->installing;
+  sim.trace("%s has taken connection %08llx: %s", rank->process->name.c_str(),
+            static_cast<unsigned long long>(about.conn.lo & 0xffffffff), strerror(error));
   return error;
 }
 

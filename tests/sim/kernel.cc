@@ -141,6 +141,12 @@ long quick_call(long nr, const long* a) {
 
 long system_call(long nr, const long* a, bool guarded) {
   Fiber* self = sim.current;
+  struct Under {
+    Fiber* self;
+    long before = self->call;
+    ~Under() { self->call = before; }
+  } under{self};
+  self->call = nr;
   preempt();
   if (deliver_signals() && guarded) return kLookAgain;
   Time limit = limit_of(nr, a), deadline = limit < 0 ? -1 : sim.now + limit;

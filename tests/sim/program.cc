@@ -61,9 +61,10 @@ void Program::listen() {
   sockaddr_in address = address_of(0, kPort);
   if (lib_->bind(listener_, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0 || lib_->listen(listener_, 10) != 0)
     sim.fail("cannot listen");
-  ++listening;
   listener_waits_ = random().percent(50);
   if (!listener_waits_) lib_->fcntl(listener_, F_SETFL, O_RDWR | O_NONBLOCK);
+  sim.sleep(80 * kMs);  // its daemon has heard of it
+  ++listening;
 }
 
 void Program::take(Conn* conn, int side, int fd, bool nonblock, bool no_delay) {

@@ -146,6 +146,11 @@ void Scheduler::fail(const char* format, ...) {
     for (auto& line : lines_) fprintf(stderr, "%s\n", line.c_str());
   }
   if (dump) dump();
+  fprintf(stderr, "who runs:\n");
+  for (auto& fiber : fibers_)
+    fprintf(stderr, "  %s: %s, system call %ld, signals %s, not before %.6f, deadline %.6f\n", fiber->name.c_str(),
+            fiber->until ? "waits" : "ready", fiber->call, fiber->masked ? "masked" : "taken", fiber->not_before / 1e6,
+            fiber->deadline / 1e6);
   fprintf(stderr, "FAILED at step %llu, in %s: ", static_cast<unsigned long long>(steps),
           current ? current->name.c_str() : "the network");
   va_list arguments;

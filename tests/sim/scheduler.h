@@ -49,6 +49,7 @@ struct Fiber {
   std::function<bool()> until;  ///< empty: ready
   Time deadline = -1, not_before = 0;
   bool started = false, done = false;
+  long call = -1;        ///< the number of its system call under way
   Proc* proc = nullptr;  ///< whose descriptors it uses; nullptr: a daemon's
   int masked = 0;        ///< > 0: signals wait
   int still = 0;         ///< > 0: it does not give way (kernel.h)
