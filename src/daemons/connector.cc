@@ -210,8 +210,18 @@ awaitable<int> Connector::install(Rank::Ptr rank, wire::ControlRecord about, int
   about.type = wire::Control::kInstall;
   about.local_gen = rank->generation;
   about.error = fd < 0 ? ENOTCONN : 0;
-  rank->installed.erase(about.conn);
   ++rank->installing;
+  // An answer names the connection only. Where both ends have moved, the peer may settle first, move again, and be here with
+  // its next socket while our process has not yet answered for the last.
+  bool free = co_await wait_until(rank->changed, kInstallLimit,
+                                  [&] { return !rank->being_installed.count(about.conn) || rank->exited; });
+  if (!free || rank->exited) {
+    --rank->installing;
+    rank->changed.notify();
+    co_return free ? ENOTCONN : EBUSY;
+  }
+  rank->being_installed.insert(about.conn);
+  rank->installed.erase(about.conn);
   std::vector<int> fds;
   if (fd >= 0) fds.push_back(fd);
   int error = ENOTCONN;
@@ -223,6 +233,7 @@ awaitable<int> Connector::install(Rank::Ptr rank, wire::ControlRecord about, int
       rank->installed.erase(it);
     }
   }
+  rank->being_installed.erase(about.conn);
   --rank->installing;
   rank->changed.notify();
   co_return error;

@@ -5,6 +5,7 @@
 
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 
 #include "src/daemons/process.h"
@@ -49,6 +50,7 @@ struct Rank : std::enable_shared_from_this<Rank> {
   int connecting = 0;         ///< connect() calls of its program that are under way
   int installing = 0;         ///< redirections under way that this process must not be frozen in
   std::map<ConnId, wire::ControlRecord> installed;  ///< answers to kInstall
+  std::set<ConnId> being_installed;                 ///< kInstall without an answer: one at a time for a connection
   std::unique_ptr<wire::ControlRecord> frozen, restored;  ///< as they arrive during a move
   std::vector<wire::ControlRecord> reconnects;
   std::vector<int> held_signals;  ///< came while it stood still: they go with it, or are delivered when the move is called off

@@ -226,8 +226,15 @@ int Node::install(RankPtr rank, wire::ControlRecord about, StreamPtr socket) {
   about.type = wire::Control::kInstall;
   about.local_gen = rank->generation;
   about.error = socket ? 0 : ENOTCONN;
-  rank->installed.erase(about.conn);
   ++rank->installing;
+  bool free = sim.planted("two-at-once") ||
+              sim.wait([&] { return !rank->being_installed.count(about.conn) || rank->exited; }, kInstallLimit);
+  if (!free || rank->exited) {
+    --rank->installing;
+    return free ? ENOTCONN : EBUSY;
+  }
+  rank->being_installed.insert(about.conn);
+  rank->installed.erase(about.conn);
   sim.trace("gives %s connection %08llx%s", rank->process->name.c_str(), static_cast<unsigned long long>(about.conn.lo & 0xffffffff),
             !socket ? ", gone" : about.flags & wire::kFlagAnswer ? ", the peer has moved" : "");
   int error = ENOTCONN;
@@ -240,6 +247,7 @@ int Node::install(RankPtr rank, wire::ControlRecord about, StreamPtr socket) {
       rank->installed.erase(it);
     }
   }
+  rank->being_installed.erase(about.conn);
   --rank->installing;
   sim.trace("%s has taken connection %08llx: %s", rank->process->name.c_str(),
             static_cast<unsigned long long>(about.conn.lo & 0xffffffff), strerror(error));

@@ -25,6 +25,7 @@ struct Rank {
   std::map<uint16_t, PacketsPtr> listeners;
   int connecting = 0, installing = 0;
   std::map<ConnId, wire::ControlRecord> installed;
+  std::set<ConnId> being_installed;
   std::optional<wire::ControlRecord> frozen, restored;
   std::vector<wire::ControlRecord> reconnects;
   bool here() const { return state == RankState::kRunning || state == RankState::kMoving; }
