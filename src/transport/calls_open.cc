@@ -267,6 +267,27 @@ long do_shutdown(int fd, int how) {
   return raw::shutdown(fd, how);
 }
 
+namespace {
+
+// The listener goes: nobody will accept what was accepted for it before a move.
+void close_unaccepted(const VSocket* listener) {
+  for_each_vsocket([&](VSocket* vs) {
+    if (!vs->unaccepted || vs->local.port != listener->local.port) return;
+    vs->unaccepted = false;
+    if (vs->state == ConnState::kAwaiting) {
+      vs->orphan = true;
+      return;
+    }
+    int carrier = vs->fd;
+    if (vs->old_fd >= 0) raw::close(vs->old_fd);
+    vs->old_fd = -1;
+    free_vsocket(vs);
+    raw::close(carrier);
+  });
+}
+
+}  // namespace
+
 long do_close(int fd) {
   if (!kind_of(fd)) return raw::close(fd);
   Section section;
@@ -291,6 +312,7 @@ long do_close(int fd) {
     record.local = {rt.vip, vs->local.port};
     send_control(rt.control_fd, record);
     raw::close(vs->option_fd);
+    close_unaccepted(vs);
   }
   if (vs->old_fd >= 0) raw::close(vs->old_fd);
   vs->old_fd = -1;

@@ -240,6 +240,7 @@ int Node::install(RankPtr rank, wire::ControlRecord about, StreamPtr socket) {
   int error = ENOTCONN;
   std::vector<FilePtr> files;
   if (socket) files.push_back(socket);
+  if (sim.planted("two-at-once")) sim.sleep(static_cast<Time>(sim.random.below(300 * kMs)));  // wide enough to be met
   if (rank->send(about, files)) {
     sim.wait([&] { return rank->installed.count(about.conn) || rank->exited; }, kInstallLimit);
     if (auto it = rank->installed.find(about.conn); it != rank->installed.end()) {

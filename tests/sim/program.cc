@@ -281,7 +281,12 @@ void Program::turn() {
 }
 
 void Program::finish() {
+  bool gives_up = random().one_in(4);
   while (!ends_.empty() || active_connects > 0 || waiting_for(p_) > 0) {
+    if (gives_up && active_connects == 0 && listener_ >= 0) {
+      give_up_waiting(p_);
+      lib_->close(std::exchange(listener_, -1));
+    }
     if (waiting_for(p_) > 0) accept(listener_waits_);
     for (End* end : std::vector<End*>(ends_)) {
       if (!end->shut) {
@@ -295,7 +300,7 @@ void Program::finish() {
     for (End* end : ends_) asked.push_back({end->fd, POLLIN, 0});
     lib_->poll(asked.data(), asked.size(), 50);
   }
-  lib_->close(listener_);
+  if (listener_ >= 0) lib_->close(listener_);
   while (!lib_->linger(100) || active_moves > 0 || lib_->sockets() > 0 || p_->proc->table.size() > 1)
     lib_->poll(nullptr, 0, 50);
 }

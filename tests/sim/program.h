@@ -45,6 +45,8 @@ extern std::vector<std::unique_ptr<Process>> processes;
 void may_be_lost(Process* process);
 /// Connections that wait to be accepted by this process.
 int waiting_for(const Process* process);
+/// The listener goes: nobody will accept them any more.
+void give_up_waiting(Process* process);
 /// Would a blocking read return although nobody does anything any more?
 bool read_is_due(const End& end);
 /// Would a blocking write of this length?
