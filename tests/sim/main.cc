@@ -130,7 +130,9 @@ bool run_apart(const Arguments& arguments, bool quiet) {
   }
   int status = 0;
   waitpid(pid, &status, 0);
-  if (!quiet && WIFSIGNALED(status)) fprintf(stderr, "seed %llu: signal %d\n", static_cast<unsigned long long>(arguments.seed), WTERMSIG(status));
+  if (!quiet && WIFSIGNALED(status))
+    fprintf(stderr, "FAILED by signal %d; again: %s --seed %llu --steps %llu\n", WTERMSIG(status), arguments.self.c_str(),
+            static_cast<unsigned long long>(arguments.seed), static_cast<unsigned long long>(arguments.steps));
   return status == 0;
 }
 

@@ -5,7 +5,7 @@
 //
 // Several processes run in one, each with its own copy of the real src/transport (module.cc, loaded once per process) and
 // with the real src/mirror. Below them is a kernel of our own (files.cc, kernel.cc) with a network that delays, splits and
-// reorders all that a network may; beside them daemons (daemon.cc, mover.cc), step by step as src/daemons; above them programs
+// reorders all that a network may; beside them daemons (node.cc, connector.cc, mover.cc), step by step as src/daemons; above them programs
 // that do at random what programs do, and check every byte (program.cc, checks.cc). Nothing is real but the code under test:
 // time is virtual, one random number generator decides everything, so a seed repeats a run exactly.
 //
