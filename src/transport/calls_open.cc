@@ -61,12 +61,12 @@ long wait_or_again(int fd, int flags, uint32_t epoch) {
 }
 
 long do_socket(int domain, int type, int protocol) {
-  long fd = raw::socket(domain, type, protocol);
-  if (fd < 0 || !rt.active || (domain != AF_INET && domain != AF_INET6) || fd >= kMaxFd) return fd;
-  bool tcp = (type & 0xf) == SOCK_STREAM && (protocol == 0 || protocol == IPPROTO_TCP);
+  bool tcp = (domain == AF_INET || domain == AF_INET6) && (type & 0xf) == SOCK_STREAM && (protocol == 0 || protocol == IPPROTO_TCP);
   bool udp = domain == AF_INET && (type & 0xf) == SOCK_DGRAM && (protocol == 0 || protocol == IPPROTO_UDP);
-  if (!tcp && !udp) return fd;
-  Section section;
+  if (!rt.active || (!tcp && !udp)) return raw::socket(domain, type, protocol);
+  Section section;  // a freeze in between would find a socket that is in no table
+  long fd = raw::socket(domain, type, protocol);
+  if (fd < 0 || fd >= kMaxFd) return fd;
   VSocket* vs = allocate_vsocket();
   if (!vs) {
     raw::close(static_cast<int>(fd));

@@ -1,0 +1,282 @@
+// SPDX-FileCopyrightText: 2026 The msocket authors
+// SPDX-License-Identifier: MIT
+//
+// Data connections, as src/daemons/connector.cc opens, accepts and installs them.
+#include <errno.h>
+#include <poll.h>
+
+#include <cstring>
+
+#include "tests/sim/daemon.h"
+
+namespace msocket::sim {
+
+namespace {
+constexpr Time kConnectLimit = 30 * kSecond, kRedirectLimit = 120 * kSecond, kOpenLimit = 5 * kSecond,
+               kInstallLimit = 60 * kSecond, kMoveLimit = 120 * kSecond, kOpenPatience = kSecond, kRetry = 5 * kMs;
+
+wire::ConnHeader header_for(wire::Purpose purpose, const Rank& rank, const wire::ControlRecord& about, Generation to_gen) {
+  wire::ConnHeader header;
+  header.preamble.purpose = purpose;
+  header.conn = about.conn;
+  header.from = about.local;
+  header.to = about.peer;
+  header.from_gen = rank.generation;
+  header.to_gen = to_gen;
+  return header;
+}
+
+void say(const StreamPtr& socket, wire::Verdict verdict, Generation gen) {
+  wire::Answer answer;
+  answer.verdict = verdict;
+  answer.gen = gen;
+  socket->write(reinterpret_cast<char*>(&answer), sizeof answer);
+}
+}  // namespace
+
+std::pair<StreamPtr, wire::Answer> Node::open_data(Place place, const wire::ConnHeader& header, Time limit) {
+  sim.sleep(sim.delay());
+  auto [mine, theirs] = make_tcp();
+  sim.spawn(place.node->name + " accept", [place, header, socket = std::move(theirs)]() mutable {
+    sim.sleep(sim.delay());
+    place.node->accept(std::move(socket), header);
+  });
+  wire::Answer answer;
+  char* at = reinterpret_cast<char*>(&answer);
+  Time deadline = sim.now + limit;
+  for (size_t have = 0; have < sizeof answer;) {
+    if (!sim.wait([&] { return mine->events() & POLLIN; }, deadline - sim.now)) return {};
+    long n = mine->read(at + have, sizeof answer - have, false);
+    if (n <= 0) return {};
+    have += static_cast<size_t>(n);
+  }
+  if (answer.magic != wire::kPortMagic) sim.fail("the first bytes of a connection are not the answer");
+  return {mine, answer};
+}
+
+void Node::run_connect(RankPtr rank, wire::ControlRecord request) {
+  wire::ControlRecord reply = request;
+  reply.type = wire::Control::kConnected;
+  reply.error = ETIMEDOUT;
+  StreamPtr socket;
+  Time deadline = sim.now + kConnectLimit;
+  int refusals = 0;
+  while (sim.now < deadline && rank->here()) {
+    auto place = place_of(request.peer.ip);
+    if (!place) {
+      reply.error = ECONNREFUSED;
+      break;
+    }
+    auto [opened, answer] =
+        open_data(*place, header_for(wire::Purpose::kOpen, *rank, request, place->generation), kOpenLimit);
+    if (opened && answer.verdict == wire::Verdict::kOk) {
+      reply.error = 0;
+      reply.peer_gen = answer.gen;
+      socket = opened;
+      break;
+    }
+    known_.erase(request.peer.ip);
+    if (opened && answer.verdict == wire::Verdict::kRefused && ++refusals > 1) {
+      reply.error = ECONNREFUSED;
+      break;
+    }
+    sim.sleep(kRetry);
+  }
+  if (socket) rank->send(reply, {socket});
+  else rank->send(reply);
+}
+
+void Node::accept(StreamPtr socket, const wire::ConnHeader& header) {
+  RankPtr rank = find(header.to.ip);
+  bool open = header.preamble.purpose == wire::Purpose::kOpen;
+  if (rank) wait_settled_place(rank, open ? kOpenPatience : kMoveLimit);
+  rank = find(header.to.ip);
+  if (open && rank && rank->state != RankState::kRunning && rank->state != RankState::kGone)
+    return say(socket, wire::Verdict::kNotYet, 0);
+  if (!rank || rank->state != RankState::kRunning) {
+    bool moved = departed_.count(header.to.ip) || rank;
+    return say(socket, moved ? wire::Verdict::kMoved : wire::Verdict::kRefused, 0);
+  }
+  known_.erase(header.from.ip);
+  if (open) accept_open(std::move(socket), header, rank);
+  else accept_redirect(std::move(socket), header, rank);
+}
+
+void Node::accept_open(StreamPtr socket, const wire::ConnHeader& header, RankPtr rank) {
+  auto it = rank->listeners.find(header.to.port);
+  bool open = it != rank->listeners.end() && (it->second->events() & (POLLOUT | POLLHUP)) == POLLOUT;
+  say(socket, open ? wire::Verdict::kOk : wire::Verdict::kRefused, rank->generation);
+  if (!open) return;
+  wire::AcceptRecord record;
+  record.conn = header.conn;
+  record.peer = header.from;
+  record.peer_gen = header.from_gen;
+  it->second->send({std::string(reinterpret_cast<char*>(&record), sizeof record), {socket}});
+}
+
+void Node::accept_redirect(StreamPtr socket, const wire::ConnHeader& header, RankPtr rank) {
+  bool opener_awaits = header.flags & wire::kOpenerAwaits;
+  auto it = awaited_.find({header.conn, rank->vip});
+  if (it != awaited_.end()) {
+    AwaitedPtr awaited = it->second;
+    say(socket, wire::Verdict::kOk, rank->generation);
+    if (!opener_awaits) awaited->stash = std::move(socket);
+    else finish(awaited, socket, header.from_gen);
+    return;
+  }
+  if (!opener_awaits) return say(socket, wire::Verdict::kNotYet, rank->generation);
+  wire::ControlRecord about;
+  about.conn = header.conn;
+  about.local = header.to;
+  about.peer = header.from;
+  about.peer_gen = header.from_gen;
+  about.flags = wire::kFlagAnswer;
+  wire::Answer answer;
+  answer.verdict = wire::Verdict::kOk;
+  answer.gen = rank->generation;
+  memcpy(about.text, &answer, sizeof answer);
+  if (sim.planted("mover-first")) {  // the answer before the process has switched
+    say(socket, wire::Verdict::kOk, rank->generation);
+    about.flags = 0;
+    sim.sleep(sim.delay());
+  }
+  int error = install(rank, about, socket);
+  if (error) say(socket, error == ENOTCONN ? wire::Verdict::kGone : wire::Verdict::kNotYet, rank->generation);
+}
+
+int Node::install(RankPtr rank, wire::ControlRecord about, StreamPtr socket) {
+  about.type = wire::Control::kInstall;
+  about.local_gen = rank->generation;
+  about.error = socket ? 0 : ENOTCONN;
+  ++rank->installing;
+  bool free = sim.planted("two-at-once") ||
+              sim.wait([&] { return !rank->being_installed.count(about.conn) || rank->exited; }, kInstallLimit);
+  if (!free || rank->exited) {
+    --rank->installing;
+    return free ? ENOTCONN : EBUSY;
+  }
+  rank->being_installed.insert(about.conn);
+  rank->installed.erase(about.conn);
+  sim.trace("gives %s connection %08llx%s", rank->process->name.c_str(), static_cast<unsigned long long>(about.conn.lo & 0xffffffff),
+            !socket ? ", gone" : about.flags & wire::kFlagAnswer ? ", the peer has moved" : "");
+  int error = ENOTCONN;
+  std::vector<FilePtr> files;
+  if (socket) files.push_back(socket);
+  if (sim.planted("two-at-once")) sim.sleep(static_cast<Time>(sim.random.below(300 * kMs)));  // wide enough to be met
+  if (rank->send(about, files)) {
+    sim.wait([&] { return rank->installed.count(about.conn) || rank->exited; }, kInstallLimit);
+    if (auto it = rank->installed.find(about.conn); it != rank->installed.end()) {
+      error = it->second.error;
+      rank->installed.erase(it);
+    }
+  }
+  rank->being_installed.erase(about.conn);
+  --rank->installing;
+  sim.trace("%s has taken connection %08llx: %s", rank->process->name.c_str(),
+            static_cast<unsigned long long>(about.conn.lo & 0xffffffff), strerror(error));
+  return error;
+}
+
+void Node::reconnect_all(const RankPtr& rank) {
+  for (const auto& record : rank->reconnects) {
+    auto awaited = std::make_shared<Awaited>();
+    awaited->rank = rank;
+    awaited->record = record;
+    awaited_[{record.conn, rank->vip}] = awaited;
+    bool connector = record.flags & wire::kFlagConnector;
+    sim.spawn(name + (connector ? " reopen" : " request"), [this, awaited, connector] {
+      if (connector) run_reopen(awaited);
+      else run_request(awaited);
+    });
+  }
+  rank->reconnects.clear();
+}
+
+void Node::finish(AwaitedPtr awaited, StreamPtr socket, Generation peer_gen) {
+  if (awaited->done) return;
+  awaited->done = true;
+  awaited_.erase({awaited->record.conn, awaited->rank->vip});
+  wire::ControlRecord about = awaited->record;
+  about.flags = 0;
+  if (peer_gen) about.peer_gen = peer_gen;
+  int error = install(awaited->rank, about, socket);
+  if (error && error != ENOTCONN) sim.fail("%s refuses its new connection: %s", awaited->rank->process->name.c_str(), strerror(error));
+}
+
+void Node::run_reopen(AwaitedPtr awaited) {
+  const wire::ControlRecord& record = awaited->record;
+  Time deadline = sim.now + kRedirectLimit;
+  int refusals = 0;
+  while (!awaited->done && awaited->rank->here() && sim.now < deadline) {
+    auto place = place_of(record.peer.ip);
+    if (!place) break;
+    wire::ConnHeader header = header_for(wire::Purpose::kRedirect, *awaited->rank, record, place->generation);
+    header.flags = wire::kOpenerAwaits;
+    auto [opened, answer] = open_data(*place, header, kMoveLimit);
+    if (opened && answer.verdict == wire::Verdict::kOk) return finish(awaited, opened, answer.gen);
+    known_.erase(record.peer.ip);
+    if (opened && answer.verdict == wire::Verdict::kGone) break;
+    if (opened && answer.verdict == wire::Verdict::kRefused && ++refusals > 20) break;
+    sim.sleep(kRetry);
+  }
+  finish(awaited, nullptr, 0);
+}
+
+void Node::run_request(AwaitedPtr awaited) {
+  const wire::ControlRecord& record = awaited->record;
+  Time deadline = sim.now + kRedirectLimit;
+  while (!awaited->done && awaited->rank->here() && sim.now < deadline) {
+    auto place = place_of(record.peer.ip);
+    if (!place) break;
+    sim.sleep(sim.delay());
+    Redirect result = place->node->serve_redirect(record, {this, awaited->rank->generation});
+    sim.sleep(sim.delay());
+    if (result == Redirect::kInstalled) {
+      if (!awaited->stash) sim.fail("told that a connection is there, but it is not");
+      return finish(awaited, awaited->stash, 0);
+    }
+    if (result == Redirect::kGone) break;
+    if (result == Redirect::kBothMoved) {
+      ++counts.both_moved;
+      sim.wait([&] { return awaited->done; }, 2 * kSecond);
+      continue;
+    }
+    awaited->stash.reset();
+    known_.erase(record.peer.ip);
+    sim.sleep(kRetry);
+  }
+  finish(awaited, nullptr, 0);
+}
+
+Node::Redirect Node::serve_redirect(const wire::ControlRecord& request, Place acceptor) {
+  RankPtr rank = find(request.peer.ip);
+  if (rank) wait_settled_place(rank, kMoveLimit);
+  rank = find(request.peer.ip);
+  if (!rank || rank->state != RankState::kRunning) return Redirect::kMoved;
+  known_[request.local.ip] = acceptor;
+  wire::ControlRecord about;
+  about.conn = request.conn;
+  about.local = request.peer;
+  about.peer = request.local;
+  about.peer_gen = acceptor.generation;
+  if (awaited_.count({about.conn, rank->vip})) return Redirect::kBothMoved;
+  struct Guard {
+    RankPtr rank;
+    explicit Guard(RankPtr r) : rank(std::move(r)) { ++rank->installing; }
+    ~Guard() { --rank->installing; }
+  } guard(rank);
+  auto [socket, answer] =
+      open_data(acceptor, header_for(wire::Purpose::kRedirect, *rank, about, about.peer_gen), kOpenLimit);
+  if (!socket || answer.verdict != wire::Verdict::kOk) return Redirect::kMoved;
+  if (sim.planted("mover-first")) {
+    sim.spawn(name + " late install", [this, rank, about, socket = socket] {
+      sim.sleep(sim.delay());
+      install(rank, about, socket);
+    });
+    return Redirect::kInstalled;
+  }
+  int error = install(rank, about, socket);
+  return error == 0 ? Redirect::kInstalled : error == ENOTCONN ? Redirect::kGone : Redirect::kMoved;
+}
+
+}  // namespace msocket::sim

@@ -1,0 +1,203 @@
+// SPDX-FileCopyrightText: 2026 The msocket authors
+// SPDX-License-Identifier: MIT
+#include "tests/sim/files.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "tests/sim/kernel.h"
+
+namespace msocket::sim {
+
+namespace {
+int next_file = 1;
+}
+
+std::map<int, File*> File::all;
+
+File::File() : id(next_file++) { all[id] = this; }
+File::~File() { all.erase(id); }
+
+void File::arrived() {
+  if (!async) return;
+  Proc* proc = find_proc(owner);
+  if (!proc) return;
+  if (sim.planted("lost-signal") && id % 3 == 0) return;
+  ++proc->pending;
+}
+
+bool Pipe::due() const {
+  if (dead) return false;
+  if (reset) return true;
+  if (!sent.empty()) return to.expired() || got.size() < receive_room;
+  return fin && !fin_arrived;
+}
+
+bool Pipe::over() const { return !due() && (dead || fin_arrived || (from.expired() && to.expired())); }
+
+void Pipe::happen() {
+  StreamPtr receiver = to.lock();
+  not_before = sim.now + sim.delay();
+  if (reset) {
+    kill();
+    if (receiver) receiver->on_reset();
+    return;
+  }
+  if (sent.empty()) {
+    fin_arrived = true;
+    if (receiver) receiver->arrived();
+    return;
+  }
+  if (!receiver) {  // nobody is there any more who could read it
+    sim.trace("%zu bytes come to a socket that is closed", sent.size());
+    StreamPtr sender = from.lock();
+    kill();
+    if (sender) {
+      if (sender->in) sender->in->kill();  // what the other end has not got through by now is lost
+      sender->on_reset();
+    }
+    return;
+  }
+  size_t most = std::min(sent.size(), receive_room - got.size());
+  size_t n = local || sim.random.percent(50) ? most : sim.random.between(1, most);
+  size_t skip = sim.planted("dropped-byte") && !local && sim.random.one_in(200) ? 1 : 0;
+  got.append(sent, skip, n - skip);
+  sent.erase(0, n);
+  receiver->arrived();
+}
+
+Stream::~Stream() {
+  if (!connected() || was_reset) return;
+  if (!in->got.empty() && !local) {
+    sim.trace("socket %d is closed with %zu bytes unread", id, in->got.size());
+    out->kill();
+    out->dead = false;
+    out->reset = true;
+  } else {
+    out->fin = true;
+    if (local) out->fin_arrived = true;
+  }
+  out->not_before = sim.now + sim.delay();
+  if (StreamPtr other = out->to.lock(); other && local) other->arrived();
+}
+
+short Stream::events() const {
+  if (!connected()) return POLLOUT | POLLHUP;
+  short result = 0;
+  if (!in->got.empty() || in->fin_arrived || shut_read || was_reset) result |= POLLIN | POLLRDNORM;
+  size_t room = out->send_room - std::min(out->send_room, out->sent.size());
+  if (room * 3 >= out->send_room || was_reset || shut_write) result |= POLLOUT | POLLWRNORM;
+  if ((in->fin_arrived && shut_write) || was_reset || (local && out->to.expired())) result |= POLLHUP;
+  if (error) result |= POLLERR;
+  return result;
+}
+
+long Stream::read(char* data, size_t length, bool peek) {
+  if (!connected()) return -ENOTCONN;
+  if (length == 0) return 0;
+  if (!in->got.empty()) {
+    size_t n = std::min(length, in->got.size());
+    if (sim.random.percent(20)) n = sim.random.between(1, n);
+    memcpy(data, in->got.data(), n);
+    if (!peek) in->got.erase(0, n);
+    return static_cast<long>(n);
+  }
+  if (in->fin_arrived) return 0;
+  if (error) return -std::exchange(error, 0);
+  if (shut_read || was_reset) return 0;
+  return -EAGAIN;
+}
+
+long Stream::write(const char* data, size_t length) {
+  if (error) return -std::exchange(error, 0);
+  if (!connected() || shut_write || was_reset) return -EPIPE;
+  if (local && out->to.expired()) return -EPIPE;
+  size_t room = out->send_room - std::min(out->send_room, out->sent.size());
+  size_t n = std::min(room, length);
+  if (n == 0) return length ? -EAGAIN : 0;
+  if (out->sent.empty()) out->not_before = sim.now + sim.delay();
+  out->sent.append(data, n);
+  return static_cast<long>(n);
+}
+
+void Stream::shutdown(int how) {
+  if (!connected()) return;
+  if (how != SHUT_WR) shut_read = true;
+  if (how != SHUT_RD && !shut_write) {
+    shut_write = true;
+    out->fin = !out->dead;
+    if (out->sent.empty()) out->not_before = sim.now + sim.delay();
+  }
+}
+
+void Stream::on_reset() {
+  if (was_reset) return;
+  was_reset = true;
+  sim.trace("socket %d is reset", id);
+  error = in->fin_arrived ? EPIPE : ECONNRESET;
+  out->kill();
+  arrived();
+}
+
+Packets::~Packets() {
+  if (PacketsPtr other = peer.lock()) other->arrived();
+}
+
+short Packets::events() const {
+  PacketsPtr other = peer.lock();
+  short result = 0;
+  if (!queue.empty() || !other) result |= POLLIN | POLLRDNORM;
+  if (!other || !other->full()) result |= POLLOUT | POLLWRNORM;
+  if (!other) result |= POLLHUP;
+  return result;
+}
+
+long Packets::send(Record record) {
+  PacketsPtr other = peer.lock();
+  if (!other) return -EPIPE;
+  if (other->full()) return -EAGAIN;
+  other->queue.push_back(std::move(record));
+  other->arrived();
+  return 0;
+}
+
+long Packets::receive(Record* record) {
+  if (queue.empty()) return peer.expired() ? -EPIPE : -EAGAIN;
+  *record = std::move(queue.front());
+  queue.pop_front();
+  return 0;
+}
+
+namespace {
+std::pair<StreamPtr, StreamPtr> make_pair_of(bool local) {
+  auto a = std::make_shared<Stream>(), b = std::make_shared<Stream>();
+  a->local = b->local = local;
+  auto connect = [&](const StreamPtr& from, const StreamPtr& to) {
+    auto pipe = std::make_shared<Pipe>();
+    pipe->from = from;
+    pipe->to = to;
+    pipe->local = local;
+    pipe->send_room = kSendRoom;
+    pipe->receive_room = kReceiveRoom;
+    from->out = to->in = pipe;
+    sim.add(pipe);
+  };
+  connect(a, b);
+  connect(b, a);
+  return {a, b};
+}
+}  // namespace
+
+std::pair<StreamPtr, StreamPtr> make_tcp() { return make_pair_of(false); }
+std::pair<StreamPtr, StreamPtr> make_local() { return make_pair_of(true); }
+
+std::pair<PacketsPtr, PacketsPtr> make_packets() {
+  auto a = std::make_shared<Packets>(), b = std::make_shared<Packets>();
+  a->peer = b;
+  b->peer = a;
+  return {a, b};
+}
+
+}  // namespace msocket::sim
