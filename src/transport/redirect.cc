@@ -94,6 +94,8 @@ void on_install(const wire::ControlRecord& record, int fd) {
     bool peer_moved = vs->state == ConnState::kEstablished || vs->state == ConnState::kBuffered;
     if (!mover && !peer_moved) {
       reply.error = EBUSY;  // the daemon asks again
+    } else if (peer_moved && record.peer_gen == vs->peer_gen) {
+      reply.error = ESTALE;  // this move of the peer is through: a second socket for it leads nowhere
     } else if (gone && peer_moved) {
       reply.error = EINVAL;
     } else {
@@ -143,6 +145,11 @@ VSocket* adopt(const VSocket* listener, const wire::AcceptRecord& record, int fd
     raw::fcntl(fd, F_SETFL, flags & ~O_NONBLOCK);
   }
   return vs;
+}
+
+bool lives(const VSocket* vs) {
+  return vs->state == ConnState::kEstablished || vs->state == ConnState::kBuffered || vs->state == ConnState::kDraining ||
+         vs->state == ConnState::kAwaiting;
 }
 
 void prepare_freeze() {
@@ -227,7 +234,7 @@ int restore_sockets(const wire::ControlRecord& start, int mirror_fd) {
       long flags = raw::fcntl(first, F_GETFL);
       if (vs->option_fd >= 0 && (vs->saved->file_flags & O_NONBLOCK)) raw::fcntl(first, F_SETFL, flags | O_NONBLOCK);
     }
-    if (vs->state == ConnState::kEstablished || vs->state == ConnState::kBuffered) {
+    if (lives(vs)) {
       set_state(vs, ConnState::kAwaiting);
       vs->from_mirror = true;
       vs->old_ended = false;

@@ -14,6 +14,8 @@ void on_connected(const wire::ControlRecord& record, int fd);
 /// kInstall: the connection goes over `fd` from now on (fd < 0: the peer has closed it for good).
 void on_install(const wire::ControlRecord& record, int fd);
 
+/// True for a connection that is there, in whatever state of a move: it goes along.
+bool lives(const VSocket* vs);
 /// The freeze: takes connections that wait in the listener channels into the tables, saves every socket's options.
 /// After this the process's memory says all that there is to say about its sockets.
 void prepare_freeze();
