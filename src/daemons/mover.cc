@@ -12,6 +12,7 @@
 #include <cstring>
 #include <stdexcept>
 
+#include "src/daemons/connector.h"
 #include "src/daemons/fault.h"
 #include "src/daemons/machine.h"
 #include "src/daemons/node.h"
@@ -23,13 +24,14 @@
 namespace msocket::daemons {
 
 namespace {
-constexpr Millis kSettleLimit(30000);
+constexpr Millis kConnectLimit(30000);
 constexpr Millis kPrepareLimit(20000);
 constexpr Millis kFreezeLimit(30000);
 constexpr Millis kHandoverLimit(120000);
 constexpr Millis kCommitLimit(10000);
 constexpr Millis kAskLimit(60000);
-constexpr Millis kDrainLimit(60000);
+constexpr Millis kReportLimit(2000);  // whoever asked for the move does not wait longer than this for a peer that stands still
+constexpr Millis kDrainWarning(60000);
 
 double since(Clock::time_point start) { return std::chrono::duration<double, std::milli>(Clock::now() - start).count(); }
 }  // namespace
@@ -40,10 +42,10 @@ struct Mover::Move : std::enable_shared_from_this<Mover::Move> {
   proto::NodeInfo to;
   Generation generation = 0;  // the new one
   Link::Ptr link;
-  ScopedFd image;             // our end of the stream to the new process
+  ScopedFd image, stream;     // our end of the image's stream to the new process, and of its mirror's
   ScopedFd mailbox, mailbox_mirror;
   pid_t mirror = -1;
-  bool mirror_exited = false;
+  bool mirror_exited = false, drained = false;
   bool frozen_asked = false;
   Clock::time_point started = Clock::now(), freeze_at;
   proto::MoveReport report;
@@ -78,7 +80,12 @@ awaitable<proto::MoveReport> Mover::migrate(Rank::Ptr rank, std::string to) {
   if (why.starts_with(address)) why = "node " + to + why.substr(address.size());
   if (why.empty()) {
     co_await commit(*move);
-    co_await drain(*move);
+    spawn(node_.io.get_executor(), [this, move]() -> awaitable<void> { co_await drain(move); });
+    bool drained = co_await wait_until(move->changed, kReportLimit, [&] { return move->drained; });
+    if (!drained) {
+      move->report.set_draining(true);
+      move->report.set_total_ms(since(move->started));
+    }
     co_return move->report;
   }
   co_await call_off(*move, why);
@@ -109,16 +116,15 @@ awaitable<void> Mover::prepare(Move& move) {
   header.to = {rank->vip, 0, 0};
   header.to_gen = move.generation;
   strncpy(header.job, rank->spec.job().c_str(), sizeof header.job - 1);
-  ScopedFd streams[2];
+  ScopedFd* streams[] = {&move.image, &move.stream};
   for (int i = 0; i < 2; ++i) {
     header.preamble.purpose = i == 0 ? wire::Purpose::kImage : wire::Purpose::kMirror;
     wire::DataStream data = co_await wire::open_data(node_.io.get_executor(), move.to.address(),
                                                      static_cast<uint16_t>(move.to.port()), header, key, kPrepareLimit);
     if (data.answer.verdict != wire::Verdict::kOk) throw std::runtime_error("node " + move.to.name() + " has changed its mind");
     data.socket.native_non_blocking(false);
-    streams[i].reset(data.socket.release());
+    streams[i]->reset(data.socket.release());
   }
-  move.image = std::move(streams[0]);
   int pair[2];
   if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)
     throw std::runtime_error("no descriptors left for a mirror");
@@ -126,10 +132,10 @@ awaitable<void> Mover::prepare(Move& move) {
   ScopedFd theirs(pair[1]);
   SpawnSpec spec;
   spec.program = own_folder() + "/msmirror";
-  spec.argv = {"msmirror", "--mailbox-fd", "3", "--stream-fd", "4"};
+  spec.argv = {"msmirror", "--mailbox-fd", "3"};
   spec.cwd = "/";
   spec.all_descriptors = true;  // one for each of the rank's connections
-  spec.fds = {{2, 2}, {theirs.get(), 3}, {streams[1].get(), 4}};
+  spec.fds = {{2, 2}, {theirs.get(), 3}};
   move.mirror = spawn_process(spec);
   node_.watch(move.mirror, [weak = move.weak_from_this()](int) {
     auto m = weak.lock();
@@ -142,12 +148,10 @@ awaitable<void> Mover::prepare(Move& move) {
 awaitable<void> Mover::freeze(Move& move) {
   const Rank::Ptr& rank = move.rank;
   fault_point("freeze");
-  // Redirections that are under way end first; none begins once the rank is marked (no turn of the loop in between).
-  bool still = co_await wait_until(rank->changed, kSettleLimit, [&] {
-    return (!rank->settling && rank->installing == 0 && rank->connecting == 0) || rank->exited;
-  });
+  // Redirections that have reached the process are before kFreeze in its channel; none begins once the rank is marked.
+  bool still = co_await wait_until(rank->changed, kConnectLimit, [&] { return rank->connecting == 0 || rank->exited; });
   if (rank->exited) throw std::runtime_error("it has ended");
-  if (!still) throw std::runtime_error("its last move has not settled yet");
+  if (!still) throw std::runtime_error("it does not come to a stop (a connect() that goes on)");
   rank->state = RankState::kMoving;
   rank->frozen.reset();
   wire::ControlRecord record;
@@ -160,6 +164,7 @@ awaitable<void> Mover::freeze(Move& move) {
   if (!rank->frozen) throw std::runtime_error("it does not come to a stop (a connect() that goes on?)");
   if (rank->frozen->error) throw std::runtime_error(rank->frozen->text);
   move.report.set_connections(rank->frozen->arg0);
+  node_.connector().hand_over(rank, move.mailbox.get());
 }
 
 awaitable<void> Mover::hand_over(Move& move) {
@@ -237,8 +242,11 @@ awaitable<void> Mover::commit(Move& move) {
   verdict.type = wire::Control::kCommit;
   rank->channel->send(verdict);
   wire::MailboxRecord go{.type = wire::Mailbox::kGo};
-  transport::send_record(move.mailbox.get(), &go, sizeof go);
+  int stream = move.stream.get();
+  node_.connector().leave(rank);
+  transport::send_record(move.mailbox.get(), &go, sizeof go, &stream, 1);
   move.mailbox.reset();
+  move.stream.reset();
   Place place{move.to.name(), move.to.address(), static_cast<uint16_t>(move.to.port()), move.generation};
   node_.departed[rank->vip] = place;
   node_.directory.learn(rank->vip, place);
@@ -248,32 +256,36 @@ awaitable<void> Mover::commit(Move& move) {
   }
 }
 
-awaitable<void> Mover::drain(Move& move) {
-  const Rank::Ptr& rank = move.rank;
-  move.report.set_generation(move.generation);
+awaitable<void> Mover::drain(std::shared_ptr<Move> move) {
+  const Rank::Ptr& rank = move->rank;
+  move->report.set_generation(move->generation);
   auto moved = [&] {
     proto::Envelope notice;
     auto* m = notice.mutable_rank_moved();
     m->set_job(rank->spec.job());
     m->set_rank(rank->spec.rank());
-    m->set_node(move.to.name());
-    m->set_address(move.to.address());
-    m->set_port(move.to.port());
-    m->set_generation(move.generation);
+    m->set_node(move->to.name());
+    m->set_address(move->to.address());
+    m->set_port(move->to.port());
+    m->set_generation(move->generation);
     return notice;
   };
   Link::Ptr home = rank->home;
   if (home && home->open()) home->notify(moved());
-  co_await wait_until(rank->changed, kDrainLimit, [&] { return rank->exited; });
+  co_await wait_until(rank->changed, kDrainWarning, [&] { return rank->exited; });
   node_.drop(rank);
-  bool gone = co_await wait_until(move.changed, kDrainLimit, [&] { return move.mirror_exited; });
+  bool gone = co_await wait_until(move->changed, kDrainWarning, [&] { return move->mirror_exited; });
   if (!gone) spdlog::warn("rank {}: its mirror is still needed after a minute", rank->name());
-  move.report.set_total_ms(since(move.started));
-  spdlog::info("rank {} moved to {}: pause {:.1f} ms, total {:.1f} ms, {} connections", rank->name(), move.to.name(),
-               move.report.pause_ms(), move.report.total_ms(), move.report.connections());
+  while (!move->mirror_exited) co_await wait_until(move->changed, kDrainWarning, [&] { return move->mirror_exited; });
+  move->report.set_draining(false);
+  move->report.set_total_ms(since(move->started));
+  spdlog::info("rank {} moved to {}: pause {:.1f} ms, total {:.1f} ms, {} connections", rank->name(), move->to.name(),
+               move->report.pause_ms(), move->report.total_ms(), move->report.connections());
   proto::Envelope notice = moved();
-  *notice.mutable_rank_moved()->mutable_report() = move.report;
+  *notice.mutable_rank_moved()->mutable_report() = move->report;
   if (home && home->open()) home->notify(std::move(notice));
+  move->drained = true;
+  move->changed.notify();
 }
 
 awaitable<void> Mover::call_off(Move& move, std::string why) {

@@ -23,7 +23,8 @@ class Mover {
   awaitable<void> freeze(Move& move);
   awaitable<void> hand_over(Move& move);
   awaitable<void> commit(Move& move);
-  awaitable<void> drain(Move& move);
+  /// Until the old node holds nothing of it any more.
+  awaitable<void> drain(std::shared_ptr<Move> move);
   awaitable<void> call_off(Move& move, std::string why);
   awaitable<bool> ask_committed(Move& move);
 

@@ -182,7 +182,7 @@ void Node::on_record(const Rank::Ptr& rank, const wire::ControlRecord& record, s
       break;
     case wire::Control::kUnlisten: rank->listeners.erase(record.local.port); break;
     case wire::Control::kConnect: connector_->connect(rank, record); break;
-    case wire::Control::kInstalled: rank->installed[record.conn] = record; break;
+    case wire::Control::kInstalled: rank->installed[record.arg0] = record; break;
     case wire::Control::kFrozen: rank->frozen = std::make_unique<wire::ControlRecord>(record); break;
     case wire::Control::kReconnect: rank->reconnects.push_back(record); break;
     case wire::Control::kRestored: rank->restored = std::make_unique<wire::ControlRecord>(record); break;

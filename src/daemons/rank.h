@@ -47,13 +47,13 @@ struct Rank : std::enable_shared_from_this<Rank> {
   std::map<uint16_t, ScopedFd> listeners;  ///< virtual port -> our end of the listener channel
   Link::Ptr home;
   int connecting = 0;         ///< connect() calls of its program that are under way
-  int installing = 0;         ///< redirections under way that this process must not be frozen in
-  std::map<ConnId, wire::ControlRecord> installed;  ///< answers to kInstall
+  uint64_t last_install = 0;
+  std::map<uint64_t, wire::ControlRecord> installed;  ///< answers to kInstall, by its arg0
   std::unique_ptr<wire::ControlRecord> frozen, restored;  ///< as they arrive during a move
   std::vector<wire::ControlRecord> reconnects;
   std::vector<int> held_signals;  ///< came while it stood still: they go with it, or are delivered when the move is called off
   double cpu_before = 0, cpu_share = 0;
-  Event changed;              ///< state, settling, installing, installed, exited
+  Event changed;              ///< state, settling, connecting, installed, exited
 
   std::string name() const { return spec.job() + ":" + std::to_string(spec.rank()); }
   bool here() const { return state == RankState::kRunning || state == RankState::kMoving; }

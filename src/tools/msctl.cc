@@ -38,7 +38,7 @@ std::string report_line(const proto::MoveReport& report) {
   std::snprintf(text, sizeof text, "%s  %s -> %s  %s  pause %.0f ms  total %.0f ms",
                 rank_name(report.job(), report.rank()).c_str(), report.from().c_str(), report.to().c_str(),
                 human_bytes(report.bytes()).c_str(), report.pause_ms(), report.total_ms());
-  return text;
+  return text + std::string(report.draining() ? "  (still draining: a peer has not taken what was sent to it)" : "");
 }
 
 class Msctl {
@@ -108,7 +108,8 @@ class Msctl {
       std::printf("%s\n", ordered_json({{"rank", name}, {"from", report.from()}, {"to", report.to()},
                                         {"start", report.start()}, {"bytes", report.bytes()},
                                         {"pause_ms", report.pause_ms()}, {"total_ms", report.total_ms()},
-                                        {"generation", report.generation()}, {"connections", report.connections()}})
+                                        {"generation", report.generation()}, {"connections", report.connections()},
+                                        {"draining", report.draining()}})
                               .dump()
                               .c_str());
     else
