@@ -41,6 +41,7 @@ enum class Control : uint16_t {
   kCommit,         ///< to the old process: the new one runs; end without a trace
   kRollback,       ///< to the old process: nothing has happened; go on
   kResume,         ///< to the new process: run
+  kHeld,           ///< to the new process, before kResume: conn, local, peer, peer_gen: accepted for it while it was suspended
 };
 
 inline constexpr uint32_t kFlagRestore = 1;    ///< kStart: fill yourself from the image stream
