@@ -109,6 +109,7 @@ void arrive() {
     int fds[wire::kMaxControlFds], count;
     if (transport::receive_record(rt.control_fd, &record, sizeof record, fds, &count, false) != 0) raw::exit_group(1);
     for (int i = 0; i < count; ++i) raw::close(fds[i]);
+    if (record.type == wire::Control::kHeld) transport::adopt_held(record);
   } while (record.type != wire::Control::kResume);
 }
 

@@ -207,6 +207,25 @@ void restore_listener(VSocket* vs) {
 
 }  // namespace
 
+void adopt_held(const wire::ControlRecord& record) {
+  VSocket* listener = nullptr;
+  for_each_vsocket([&](VSocket* vs) {
+    if (vs->state == ConnState::kListening && vs->local.port == record.local.port) listener = vs;
+  });
+  if (!listener) return;
+  long fd = raw::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (fd < 0) return;
+  wire::AcceptRecord accepted{.peer_gen = record.peer_gen, .conn = record.conn, .peer = record.peer};
+  VSocket* vs = adopt(listener, accepted, move_high(static_cast<int>(fd)));
+  if (!vs) return;
+  set_state(vs, ConnState::kAwaiting);
+  vs->unaccepted = true;
+  vs->from_mirror = true;
+  send_control(rt.control_fd, about(vs, wire::Control::kReconnect));
+  refresh(vs);
+  refresh(listener);
+}
+
 int restore_sockets(const wire::ControlRecord& start, int mirror_fd) {
   rt.vip = start.local.ip;
   rt.generation = start.local_gen;

@@ -27,6 +27,9 @@ void undo_freeze();
 /// Returns the number of connections announced.
 int restore_sockets(const wire::ControlRecord& start, int mirror_fd);
 
+/// In the new process, before it runs: a connection that was accepted for it while it was suspended. Sends kReconnect.
+void adopt_held(const wire::ControlRecord& record);
+
 /// Replaces the socket under all numbers of `vs` by `fd`, with the options and flags of what was there; closes `fd`.
 void put_under_numbers(VSocket* vs, int fd);
 /// Accepts one record of the listener's channel into a new socket that carries `fd`; nullptr when the tables are full.
