@@ -8,6 +8,7 @@
 #include <spdlog/spdlog.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "src/daemons/node.h"
@@ -25,6 +26,8 @@ constexpr Millis kOpenLimit(5000);
 constexpr Millis kMoveLimit(120000);
 constexpr Millis kForever(1000LL * 3600 * 24 * 365);  // a process may stand still (SIGSTOP) as long as it likes
 constexpr Millis kBothMovedPause(50);
+constexpr Millis kRetryMost(100);  // "moved" and "not yet" again and again: a rank that is suspended
+constexpr uint64_t kMaxHeld = 4096;
 constexpr Millis kOpenPatience(1000);  // with a rank that stands still: then the opener asks again
 constexpr Millis kRetry(5);         // after "moved": the news is on its way
 constexpr Millis kRetryError(100);  // after an error
@@ -143,6 +146,11 @@ awaitable<void> Connector::accept(tcp::socket socket, wire::Caller caller) {
   bool open = header.preamble.purpose == wire::Purpose::kOpen;
   if (rank) co_await node_.wait_settled_place(rank, open ? kOpenPatience : kMoveLimit);
   rank = node_.find(header.to.ip);
+  if (rank && rank->state == RankState::kSuspended && rank->spec.job() == header.job) {
+    if (open) hold(std::move(socket), caller, rank);
+    else say(socket, caller, node_.config.key, wire::Verdict::kNotYet, rank->generation);
+    co_return;
+  }
   if (open && rank && rank->state != RankState::kRunning && rank->state != RankState::kGone) {
     say(socket, caller, node_.config.key, wire::Verdict::kNotYet, 0);
     co_return;
@@ -160,6 +168,22 @@ awaitable<void> Connector::accept(tcp::socket socket, wire::Caller caller) {
   node_.directory.forget(header.from.ip);
   if (header.preamble.purpose == wire::Purpose::kOpen) co_await accept_open(std::move(socket), caller, rank);
   else co_await accept_redirect(std::move(socket), caller, rank);
+}
+
+// The listener is in a file; its connections wait here, as they would in its backlog.
+void Connector::hold(tcp::socket socket, const wire::Caller& caller, const Rank::Ptr& rank) {
+  uint16_t port = caller.data->to.port;
+  auto backlog = rank->backlogs.find(port);
+  auto& held = rank->suspended->held;
+  size_t waiting = std::count_if(held.begin(), held.end(), [&](const auto& one) { return one.port == port; });
+  bool open = rank->listeners.count(port) && backlog != rank->backlogs.end() && waiting <= std::min<uint64_t>(backlog->second, kMaxHeld);
+  say(socket, caller, node_.config.key, open ? wire::Verdict::kOk : wire::Verdict::kRefused, rank->generation);
+  if (!open) return;
+  wire::AcceptRecord record;
+  record.conn = caller.data->conn;
+  record.peer = caller.data->from;
+  record.peer_gen = caller.data->from_gen;
+  held.push_back({record, port, take(socket)});
 }
 
 awaitable<void> Connector::accept_open(tcp::socket socket, const wire::Caller& caller, Rank::Ptr rank) {
@@ -345,10 +369,10 @@ awaitable<void> Connector::run_reopen(AwaitedPtr awaited) {
   const wire::ControlRecord& record = awaited->record;
   const Rank::Ptr& rank = awaited->rank;
   auto deadline = Clock::now() + kRedirectLimit;  // since the last sign of life
-  int errors = 0, refusals = 0;
+  int errors = 0, refusals = 0, answers = 0;
   while (Clock::now() < deadline) {
     if (!co_await may_go_on(awaited)) co_return;
-    Millis pause = kRetry;
+    Millis pause = std::min(kRetry * (1 << std::min(answers++, 8)), kRetryMost);
     std::string why;
     try {
       Place place = co_await node_.directory.find(record.peer.ip);
@@ -395,10 +419,10 @@ awaitable<void> Connector::run_request(AwaitedPtr awaited) {
   const wire::ControlRecord& record = awaited->record;
   const Rank::Ptr& rank = awaited->rank;
   auto deadline = Clock::now() + kRedirectLimit;  // since the last sign of life
-  int errors = 0;
+  int errors = 0, answers = 0;
   while (Clock::now() < deadline) {
     if (!co_await may_go_on(awaited)) co_return;
-    Millis pause = kRetry;
+    Millis pause = std::min(kRetry * (1 << std::min(answers++, 8)), kRetryMost);
     std::string why;
     try {
       Place place = co_await node_.directory.find(record.peer.ip);

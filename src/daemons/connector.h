@@ -51,6 +51,7 @@ class Connector {
   };
   using AwaitedPtr = std::shared_ptr<Awaited>;
 
+  void hold(tcp::socket socket, const wire::Caller& caller, const Rank::Ptr& rank);
   awaitable<void> run_connect(Rank::Ptr rank, wire::ControlRecord request);
   awaitable<void> accept_open(tcp::socket socket, const wire::Caller& caller, Rank::Ptr rank);
   awaitable<void> accept_redirect(tcp::socket socket, const wire::Caller& caller, Rank::Ptr rank);

@@ -36,27 +36,7 @@ constexpr Millis kDrainWarning(60000);
 double since(Clock::time_point start) { return std::chrono::duration<double, std::milli>(Clock::now() - start).count(); }
 }  // namespace
 
-struct Mover::Move : std::enable_shared_from_this<Mover::Move> {
-  explicit Move(asio::any_io_executor executor) : changed(executor) {}
-  Rank::Ptr rank;
-  proto::NodeInfo to;
-  Generation generation = 0;  // the new one
-  Link::Ptr link;
-  ScopedFd image, stream;     // our end of the image's stream to the new process, and of its mirror's
-  ScopedFd mailbox, mailbox_mirror;
-  pid_t mirror = -1;
-  bool mirror_exited = false, drained = false;
-  bool frozen_asked = false;
-  Clock::time_point started = Clock::now(), freeze_at;
-  proto::MoveReport report;
-  Event changed;
-};
-
-awaitable<proto::MoveReport> Mover::migrate(Rank::Ptr rank, std::string to) {
-  if (std::string why = rank->why_not(); !why.empty())
-    throw std::runtime_error("rank " + rank->name() + " cannot move: " + why);
-  if (rank->busy) throw std::runtime_error("rank " + rank->name() + " is moving already");
-  if (to == node_.name()) throw std::runtime_error("rank " + rank->name() + " is on node " + to + " already");
+std::shared_ptr<Mover::Move> Mover::begin(const Rank::Ptr& rank, const std::string& to) {
   auto move = std::make_shared<Move>(node_.io.get_executor());
   move->rank = rank;
   move->report.set_job(rank->spec.job());
@@ -66,6 +46,15 @@ awaitable<proto::MoveReport> Mover::migrate(Rank::Ptr rank, std::string to) {
   move->report.set_start(std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count());
   move->generation = std::max(rank->generation + 1, rank->next_generation);
   rank->busy = true;
+  return move;
+}
+
+awaitable<proto::MoveReport> Mover::migrate(Rank::Ptr rank, std::string to) {
+  if (std::string why = rank->why_not(); !why.empty())
+    throw std::runtime_error("rank " + rank->name() + " cannot move: " + why);
+  if (rank->busy) throw std::runtime_error("rank " + rank->name() + " is moving already");
+  if (to == node_.name()) throw std::runtime_error("rank " + rank->name() + " is on node " + to + " already");
+  auto move = begin(rank, to);
   std::string why;
   try {
     move->to = co_await node_.directory.node(to);
@@ -78,25 +67,24 @@ awaitable<proto::MoveReport> Mover::migrate(Rank::Ptr rank, std::string to) {
   // What fails on the way to the other node names its address; people know it by its name.
   std::string address = move->to.address() + ":" + std::to_string(move->to.port());
   if (why.starts_with(address)) why = "node " + to + why.substr(address.size());
-  if (why.empty()) {
-    co_await commit(*move);
-    spawn(node_.io.get_executor(), [this, move]() -> awaitable<void> { co_await drain(move); });
-    bool drained = co_await wait_until(move->changed, kReportLimit, [&] { return move->drained; });
-    if (!drained) {
-      move->report.set_draining(true);
-      move->report.set_total_ms(since(move->started));
-    }
-    co_return move->report;
-  }
+  if (why.empty()) co_return co_await finish(move);
   co_await call_off(*move, why);
   throw std::runtime_error("rank " + rank->name() + " stays on node " + node_.name() + ": " + why);
 }
 
-awaitable<void> Mover::prepare(Move& move) {
+awaitable<proto::MoveReport> Mover::finish(std::shared_ptr<Move> move) {
+  co_await commit(*move);
+  spawn(node_.io.get_executor(), [this, move]() -> awaitable<void> { co_await drain(move); });
+  bool drained = co_await wait_until(move->changed, kReportLimit, [&] { return move->drained; });
+  if (!drained) {
+    move->report.set_draining(true);
+    move->report.set_total_ms(since(move->started));
+  }
+  co_return move->report;
+}
+
+void Mover::describe(Move& move, proto::Prepare* prepare) {
   const Rank::Ptr& rank = move.rank;
-  move.link = co_await node_.directory.link_to(move.to.address(), static_cast<uint16_t>(move.to.port()));
-  proto::Envelope request;
-  auto* prepare = request.mutable_prepare();
   *prepare->mutable_start() = rank->spec;
   prepare->set_vip(rank->vip);
   prepare->set_generation(move.generation);
@@ -109,22 +97,24 @@ awaitable<void> Mover::prepare(Move& move) {
   prepare->set_memory(process_usage(rank->pid).resident);
   prepare->set_cpu(cpu_signature());
   prepare->set_from(node_.name());
-  co_await move.link->call(std::move(request), kPrepareLimit);
+}
 
-  wire::Key key = wire::job_key(node_.config.key, rank->spec.job());
+awaitable<void> Mover::open_stream(Move& move, wire::Purpose purpose, ScopedFd* stream) {
+  const std::string& job = move.rank->spec.job();
+  wire::Key key = wire::job_key(node_.config.key, job);
   wire::ConnHeader header;
-  header.to = {rank->vip, 0, 0};
+  header.preamble.purpose = purpose;
+  header.to = {move.rank->vip, 0, 0};
   header.to_gen = move.generation;
-  strncpy(header.job, rank->spec.job().c_str(), sizeof header.job - 1);
-  ScopedFd* streams[] = {&move.image, &move.stream};
-  for (int i = 0; i < 2; ++i) {
-    header.preamble.purpose = i == 0 ? wire::Purpose::kImage : wire::Purpose::kMirror;
-    wire::DataStream data = co_await wire::open_data(node_.io.get_executor(), move.to.address(),
-                                                     static_cast<uint16_t>(move.to.port()), header, key, kPrepareLimit);
-    if (data.answer.verdict != wire::Verdict::kOk) throw std::runtime_error("node " + move.to.name() + " has changed its mind");
-    data.socket.native_non_blocking(false);
-    streams[i]->reset(data.socket.release());
-  }
+  strncpy(header.job, job.c_str(), sizeof header.job - 1);
+  wire::DataStream data = co_await wire::open_data(node_.io.get_executor(), move.to.address(),
+                                                   static_cast<uint16_t>(move.to.port()), header, key, kPrepareLimit);
+  if (data.answer.verdict != wire::Verdict::kOk) throw std::runtime_error("node " + move.to.name() + " has changed its mind");
+  data.socket.native_non_blocking(false);
+  stream->reset(data.socket.release());
+}
+
+void Mover::start_mirror(Move& move) {
   int pair[2];
   if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)
     throw std::runtime_error("no descriptors left for a mirror");
@@ -137,12 +127,26 @@ awaitable<void> Mover::prepare(Move& move) {
   spec.all_descriptors = true;  // one for each of the rank's connections
   spec.fds = {{2, 2}, {theirs.get(), 3}};
   move.mirror = spawn_process(spec);
+  watch_mirror(move);
+}
+
+void Mover::watch_mirror(Move& move) {
   node_.watch(move.mirror, [weak = move.weak_from_this()](int) {
     auto m = weak.lock();
     if (!m) return;
     m->mirror_exited = true;
     m->changed.notify();
   });
+}
+
+awaitable<void> Mover::prepare(Move& move) {
+  move.link = co_await node_.directory.link_to(move.to.address(), static_cast<uint16_t>(move.to.port()));
+  proto::Envelope request;
+  describe(move, request.mutable_prepare());
+  co_await move.link->call(std::move(request), kPrepareLimit);
+  co_await open_stream(move, wire::Purpose::kImage, &move.image);
+  co_await open_stream(move, wire::Purpose::kMirror, &move.stream);
+  start_mirror(move);
 }
 
 awaitable<void> Mover::freeze(Move& move) {
@@ -172,10 +176,12 @@ awaitable<void> Mover::hand_over(Move& move) {
   auto* handover = request.mutable_handover();
   handover->set_vip(move.rank->vip);
   handover->set_generation(move.generation);
-  for (auto& state : move.rank->streams->snapshot()) *handover->add_streams() = std::move(state);
+  if (move.resumes) *handover = with_held(*move.rank->suspended, move.generation);
+  else
+    for (auto& state : move.rank->streams->snapshot()) *handover->add_streams() = std::move(state);
   proto::Envelope reply = co_await move.link->call(std::move(request), kHandoverLimit);
   move.report.set_bytes(reply.handover().bytes());
-  if (move.rank->exited) throw std::runtime_error("it has ended");
+  if (!move.resumes && move.rank->exited) throw std::runtime_error("it has ended");
   if (move.mirror_exited) throw std::runtime_error("its mirror has died");
 }
 
@@ -232,15 +238,21 @@ awaitable<void> Mover::commit(Move& move) {
     }
     if (lost.empty() && !committed) {
       co_await call_off(move, why);
-      throw std::runtime_error("rank " + rank->name() + " stays on node " + node_.name() + ": " + why);
+      throw std::runtime_error("rank " + rank->name() + " stays " + (move.resumes ? "suspended" : "on node " + node_.name()) +
+                               ": " + why);
     }
   }
   move.report.set_pause_ms(since(move.freeze_at));
   fault_point("committed");
   rank->streams->close();  // before the old process ends: the end of its pipes is not the end of the rank's output
-  wire::ControlRecord verdict;
-  verdict.type = wire::Control::kCommit;
-  rank->channel->send(verdict);
+  if (move.resumes) {
+    send_held(*rank->suspended, move.mailbox.get());
+    rank->suspended.reset();
+  } else {
+    wire::ControlRecord verdict;
+    verdict.type = wire::Control::kCommit;
+    rank->channel->send(verdict);
+  }
   wire::MailboxRecord go{.type = wire::Mailbox::kGo};
   int stream = move.stream.get();
   node_.connector().leave(rank);
@@ -248,7 +260,7 @@ awaitable<void> Mover::commit(Move& move) {
   move.mailbox.reset();
   move.stream.reset();
   Place place{move.to.name(), move.to.address(), static_cast<uint16_t>(move.to.port()), move.generation};
-  node_.departed[rank->vip] = place;
+  if (place.node != node_.name()) node_.departed[rank->vip] = place;
   node_.directory.learn(rank->vip, place);
   if (!lost.empty()) {
     node_.kill(rank, SIGKILL);
@@ -291,6 +303,7 @@ awaitable<void> Mover::drain(std::shared_ptr<Move> move) {
 awaitable<void> Mover::call_off(Move& move, std::string why) {
   const Rank::Ptr& rank = move.rank;
   spdlog::warn("rank {} stays: {}", rank->name(), why);
+  node_.ranks[rank->vip] = rank;  // a resume on this node had put the new one there
   // A process that is writing into a stream that nobody reads any more must come to hear the verdict.
   if (move.image) shutdown(move.image.get(), SHUT_RDWR);
   move.image.reset();
@@ -299,10 +312,11 @@ awaitable<void> Mover::call_off(Move& move, std::string why) {
     verdict.type = wire::Control::kRollback;
     rank->channel->send(verdict);
   }
+  if (move.resumes) rank->suspended->mailbox = std::move(move.mailbox);
   move.mailbox.reset();
-  if (move.mirror > 0 && !move.mirror_exited)
+  if (!move.resumes && move.mirror > 0 && !move.mirror_exited)
     co_await wait_until(move.changed, Millis(5000), [&] { return move.mirror_exited; });
-  if (move.mirror > 0 && !move.mirror_exited) ::kill(move.mirror, SIGKILL);
+  if (!move.resumes && move.mirror > 0 && !move.mirror_exited) ::kill(move.mirror, SIGKILL);
   if (move.link && move.link->open()) {
     proto::Envelope request;
     request.mutable_call_off()->set_vip(rank->vip);
@@ -314,6 +328,10 @@ awaitable<void> Mover::call_off(Move& move, std::string why) {
     }
   }
   rank->busy = false;
+  if (move.resumes) {
+    back_to_suspended(move);
+    co_return;
+  }
   if (rank->state != RankState::kMoving) co_return;
   rank->state = RankState::kRunning;
   rank->streams->resume();

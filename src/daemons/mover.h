@@ -4,6 +4,7 @@
 #include <string>
 
 #include "src/daemons/rank.h"
+#include "src/wire/conn_header.h"
 
 namespace msocket::daemons {
 
@@ -16,10 +17,41 @@ class Mover {
   explicit Mover(Node& node) : node_(node) {}
   /// Throws std::runtime_error with one line that says why the rank stays (or, after a commit, what was lost).
   awaitable<proto::MoveReport> migrate(Rank::Ptr rank, std::string to);
+  /// A move whose destination is a file of this node (suspender.cc). The rank stays on the books, its mirror holds its
+  /// connections. Throws one line when the rank goes on instead.
+  awaitable<proto::Suspend> suspend(Rank::Ptr rank, std::string path);
+  /// A move whose source is that file. Throws one line when the rank stays suspended.
+  awaitable<proto::MoveReport> resume(Rank::Ptr rank, proto::Resume request);
 
  private:
-  struct Move;
+  struct Move : std::enable_shared_from_this<Move> {
+    explicit Move(asio::any_io_executor executor) : changed(executor) {}
+    Rank::Ptr rank;
+    proto::NodeInfo to;
+    Generation generation = 0;  ///< the new one
+    Link::Ptr link;
+    ScopedFd image, stream;     ///< our end of the image's stream to the new process, and of its mirror's
+    ScopedFd mailbox;
+    pid_t mirror = -1;
+    bool mirror_exited = false, drained = false;
+    bool frozen_asked = false;
+    bool resumes = false;       ///< out of a file: there is no process here, and a failure leads back to the file
+    Clock::time_point started = Clock::now(), freeze_at;
+    proto::MoveReport report;
+    Event changed;
+  };
+  std::shared_ptr<Move> begin(const Rank::Ptr& rank, const std::string& to);
+  void describe(Move& move, proto::Prepare* prepare);
+  awaitable<void> open_stream(Move& move, wire::Purpose purpose, ScopedFd* stream);
+  void start_mirror(Move& move);
+  void watch_mirror(Move& move);
+  void watch_suspended(const Rank::Ptr& rank);
+  void back_to_suspended(Move& move);
+  static proto::Handover with_held(const Suspended& suspended, Generation generation);
+  static void send_held(const Suspended& suspended, int mailbox);
+  awaitable<proto::MoveReport> finish(std::shared_ptr<Move> move);
   awaitable<void> prepare(Move& move);
+  awaitable<void> prepare_resume(Move& move, const std::string& path);
   awaitable<void> freeze(Move& move);
   awaitable<void> hand_over(Move& move);
   awaitable<void> commit(Move& move);
