@@ -28,7 +28,8 @@ class Pair:
             log = os.path.join(self.cluster.work, f"duplex-{len(harness.Program.all)}")
             program = harness.Program(msrun + [self.path, mode, self.stop, str(SEED), PORT] + words, log, self.cluster.env)
             self.programs.append(program)
-            harness.wait_for("ms_duplex", lambda p=program, w=words: p.saw("ms_duplex: connected" if w else "ms_duplex: listen"), 30)
+            line = "ms_duplex: connected" if words else "ms_duplex: listening"
+            harness.wait_for("ms_duplex", lambda p=program, start=line: p.saw(start), 30)
             self.ends.append(self.entry_on(node))
         for program in self.programs if mode not in ("half", "halfback") else []:
             harness.wait_for(f"{mode}: bytes both ways", lambda p=program: p.saw("ms_duplex: flowing"), 30)

@@ -176,7 +176,8 @@ void Connector::hold(tcp::socket socket, const wire::Caller& caller, const Rank:
   auto backlog = rank->backlogs.find(port);
   auto& held = rank->suspended->held;
   size_t waiting = std::count_if(held.begin(), held.end(), [&](const auto& one) { return one.port == port; });
-  bool open = rank->listeners.count(port) && backlog != rank->backlogs.end() && waiting <= std::min<uint64_t>(backlog->second, kMaxHeld);
+  bool open = rank->listeners.count(port) && backlog != rank->backlogs.end() &&
+              waiting <= std::min<uint64_t>(backlog->second, kMaxHeld);
   say(socket, caller, node_.config.key, open ? wire::Verdict::kOk : wire::Verdict::kRefused, rank->generation);
   if (!open) return;
   wire::AcceptRecord record;

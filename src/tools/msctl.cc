@@ -297,8 +297,10 @@ void check_usage(const CommandLine& line) {
   if (line.words.empty()) throw std::runtime_error("no command given (see msctl --help)");
   auto known = commands.find(line.words[0]);
   if (known == commands.end()) throw std::runtime_error("no command '" + line.words[0] + "' (see msctl --help)");
+  static const std::map<std::string, std::string> others = {{"drain", "NODE"}, {"resume", "FILE"}, {"image", "FILE"}};
+  auto other = others.find(line.words[0]);
   if (line.words.size() < known->second)
-    throw std::runtime_error(line.words[0] + ": " + (line.words[0] == "drain" ? "NODE" : line.words[0] == "resume" || line.words[0] == "image" ? "FILE" : "JOB:RANK") + " is missing");
+    throw std::runtime_error(line.words[0] + ": " + (other != others.end() ? other->second : "JOB:RANK") + " is missing");
   if (line.words.size() > known->second)
     throw std::runtime_error(line.words[0] + ": unexpected '" + line.words[known->second] + "'");
   if (line.words[0] == "migrate" && !line.has("to")) throw std::runtime_error("migrate: --to NODE is missing");
