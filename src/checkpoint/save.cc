@@ -54,12 +54,25 @@ void say(wire::Control type, uint64_t number, const Refusal* why, uint64_t bytes
   transport::send_control(rt.control_fd, record);
 }
 
+// Each connection is named; what it has of sockets goes along in the order in which they are to be read.
 int hand_sockets_to_mirror(int mailbox_fd) {
   int count = 0;
+  if (rt.mirror_fd >= 0) {
+    wire::MailboxRecord record{.type = wire::Mailbox::kUpstream, .frame_have = rt.frame_have, .frame_left = rt.frame_left,
+                               .frame = rt.frame};
+    transport::send_record(mailbox_fd, &record, sizeof record, &rt.mirror_fd, 1);
+  }
   transport::for_each_vsocket([&](VSocket* vs) {
-    if (vs->state != transport::ConnState::kEstablished && vs->state != transport::ConnState::kBuffered) return;
+    if (!transport::lives(vs)) return;
     wire::MailboxRecord record{.type = wire::Mailbox::kConn, .conn = vs->conn};
-    transport::send_record(mailbox_fd, &record, sizeof record, &vs->fd, 1);
+    if (vs->from_mirror) record.flags = wire::kAfterUpstream;
+    bool has_new = vs->state != transport::ConnState::kAwaiting;
+    if (vs->old_fd >= 0) {
+      wire::MailboxRecord old = record;
+      old.flags |= wire::kShut;  // when the peer's new connection came
+      transport::send_record(mailbox_fd, &old, sizeof old, &vs->old_fd, 1);
+    }
+    transport::send_record(mailbox_fd, &record, sizeof record, &vs->fd, has_new ? 1 : 0);
     ++count;
   });
   return count;
@@ -100,6 +113,7 @@ void arrive() {
     int fds[wire::kMaxControlFds], count;
     if (transport::receive_record(rt.control_fd, &record, sizeof record, fds, &count, false) != 0) raw::exit_group(1);
     for (int i = 0; i < count; ++i) raw::close(fds[i]);
+    if (record.type == wire::Control::kHeld) transport::adopt_held(record);
   } while (record.type != wire::Control::kResume);
 }
 
@@ -112,11 +126,11 @@ void freeze(int image_fd, int mailbox_fd) {
   raw::sys(SYS_rt_sigprocmask, kSigSetMask, &all, &context.signal_mask, 8);
   Boot* b = boot();
   Refusal why;
-  int own[] = {image_fd, mailbox_fd, rt.control_fd};
+  int own[] = {image_fd, mailbox_fd, rt.control_fd, rt.mirror_fd};
   transport::prepare_freeze();
   fill_header(&b->header);
   if (!transport::save_epolls()) why.add("its epoll sets hold more than can be noted");
-  bool good = why.empty() && save_resources(own, 3, &why) &&
+  bool good = why.empty() && save_resources(own, 4, &why) &&
               list_regions(&b->header, b->regions, b->maps_text, sizeof b->maps_text, &why);
   if (good && !thread_fields.tid_field) {
     why.add("this C library keeps its thread id where msocket does not find it");

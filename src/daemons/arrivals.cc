@@ -3,6 +3,7 @@
 #include "src/daemons/arrivals.h"
 
 #include <signal.h>
+#include <sys/socket.h>
 #include <spdlog/spdlog.h>
 #include <unistd.h>
 
@@ -12,6 +13,7 @@
 #include "src/daemons/connector.h"
 #include "src/daemons/datagrams.h"
 #include "src/daemons/fault.h"
+#include "src/daemons/image_pump.h"
 #include "src/daemons/machine.h"
 #include "src/daemons/node.h"
 #include "src/util/text.h"
@@ -21,6 +23,7 @@ namespace msocket::daemons {
 namespace {
 constexpr Millis kHelloLimit(15000);
 constexpr Millis kFillLimit(110000);
+constexpr Millis kHeldLimit(10000);
 
 std::string how_it_ended(int wait_status) {
   if (WIFSIGNALED(wait_status)) return std::string("signal ") + strsignal(WTERMSIG(wait_status));
@@ -37,8 +40,10 @@ Arrivals::ArrivalPtr Arrivals::find(uint32_t vip, Generation generation) const {
 
 awaitable<void> Arrivals::prepare(Link::Ptr source, proto::Prepare request) {
   fault_point("prepare");
-  node_.check_room();
-  if (node_.find(request.vip())) throw std::runtime_error("node " + node_.name() + " has a process of that address already");
+  Rank::Ptr present = node_.find(request.vip());
+  bool resumed_here = present && present->suspended && present->busy && !request.image().empty();
+  if (!resumed_here) node_.check_room();
+  if (present && !resumed_here) throw std::runtime_error("node " + node_.name() + " has a process of that address already");
   if (request.cpu() != cpu_signature()) throw std::runtime_error("node " + node_.name() + " has another kind of processor");
   if (uint64_t free = memory_free(); request.memory() > free)
     throw std::runtime_error("node " + node_.name() + " has no room: " + std::to_string(request.memory() >> 20) +
@@ -49,8 +54,15 @@ awaitable<void> Arrivals::prepare(Link::Ptr source, proto::Prepare request) {
   if (std::string why = compare_files(files); !why.empty())
     throw std::runtime_error("node " + node_.name() + ": " + why);
 
+  if (!request.image().empty()) {
+    proto::ImageHead head = co_await verify_image(node_.io.get_executor(), request.image());
+    if (head.id() != request.image_id()) throw std::runtime_error(request.image() + ": is another image now");
+  }
+
   auto arrival = std::make_shared<Arrival>();
   arrival->source = source;
+  arrival->image_path = request.image();
+  arrival->image_id = request.image_id();
   auto before = outcomes_.find(request.vip());
   if (before != outcomes_.end() && before->second.job != request.start().job()) outcomes_.erase(before);
   auto rank = std::make_shared<Rank>(node_.io.get_executor());
@@ -91,11 +103,18 @@ awaitable<void> Arrivals::accept(tcp::socket socket, wire::Caller caller) {
   ScopedFd fd(socket.release());
   if (caller.data->preamble.purpose == wire::Purpose::kImage) arrival->image = std::move(fd);
   else arrival->mirror = std::move(fd);
-  if (arrival->image && arrival->mirror && !arrival->started) begin_filling(*arrival);
+  bool has_image = arrival->image || !arrival->image_path.empty();
+  if (has_image && arrival->mirror && !arrival->started) begin_filling(*arrival);
 }
 
 void Arrivals::begin_filling(Arrival& arrival) {
   arrival.started = true;
+  if (!arrival.image_path.empty()) {
+    int pair[2];
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0) return;  // the source's hand-over is not answered in time
+    arrival.image.reset(pair[0]);
+    feed_image(arrival.image_path, arrival.image_id, ScopedFd(pair[1]));
+  }
   wire::ControlRecord start;
   start.type = wire::Control::kStart;
   start.local = {arrival.rank->vip, 0, 0};
@@ -119,6 +138,20 @@ awaitable<void> Arrivals::handover(proto::Handover request, proto::Handover* rep
     why = rank->restored->text[0] ? rank->restored->text : strerror(rank->restored->error);
   else if (rank->exited) why = "the new process died while it was filled: " + how_it_ended(rank->wait_status);
   else if (!in_time) why = "the new process was not filled in time";
+  if (why.empty() && request.held_size() > 0) {
+    for (const auto& held : request.held()) {
+      wire::ControlRecord record;
+      record.type = wire::Control::kHeld;
+      record.conn = {held.conn_hi(), held.conn_lo()};
+      record.local = {rank->vip, static_cast<uint16_t>(held.port()), 0};
+      record.peer = {held.peer_ip(), static_cast<uint16_t>(held.peer_port()), 0};
+      record.peer_gen = held.peer_gen();
+      rank->channel->send(record);
+    }
+    size_t all = rank->restored->arg0 + request.held_size();
+    bool taken = co_await wait_until(rank->changed, kHeldLimit, [&] { return rank->reconnects.size() >= all || rank->exited; });
+    if (!taken || rank->exited) why = "the new process does not take the connections that were made meanwhile";
+  }
   if (!why.empty()) {
     discard(arrival);
     throw std::runtime_error("node " + node_.name() + ": " + why);

@@ -34,6 +34,7 @@ class Arrivals {
     Rank::Ptr rank;
     Link::Ptr source;
     ScopedFd image, mirror;
+    std::string image_path, image_id;  ///< instead of a data connection
     bool started = false;
   };
   using ArrivalPtr = std::shared_ptr<Arrival>;

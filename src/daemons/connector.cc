@@ -3,6 +3,7 @@
 #include "src/daemons/connector.h"
 
 #include <errno.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <spdlog/spdlog.h>
 #include <sys/socket.h>
@@ -13,6 +14,7 @@
 #include "src/daemons/node.h"
 #include "src/transport/channel.h"
 #include "src/util/text.h"
+#include "src/wire/mirror_frame.h"
 
 namespace msocket::daemons {
 
@@ -21,8 +23,11 @@ namespace {
 constexpr Millis kConnectLimit(30000);
 constexpr Millis kRedirectLimit(120000);
 constexpr Millis kOpenLimit(5000);
-constexpr Millis kInstallLimit(60000);
 constexpr Millis kMoveLimit(120000);
+constexpr Millis kForever(1000LL * 3600 * 24 * 365);  // a process may stand still (SIGSTOP) as long as it likes
+constexpr Millis kBothMovedPause(50);
+constexpr Millis kRetryMost(100);  // "moved" and "not yet" again and again: a rank that is suspended
+constexpr uint64_t kMaxHeld = 4096;
 constexpr Millis kOpenPatience(1000);  // with a rank that stands still: then the opener asks again
 constexpr Millis kRetry(5);         // after "moved": the news is on its way
 constexpr Millis kRetryError(100);  // after an error
@@ -65,6 +70,17 @@ ScopedFd take(tcp::socket& socket) {
   setsockopt(fd.get(), IPPROTO_TCP, TCP_NODELAY, &off, sizeof off);
   return fd;
 }
+
+// Towards a process that may stand still for long: a node that is gone shows all the same.
+void watch_for_death(int fd) {
+  int on = 1, idle = 10, interval = 5, count = 6;
+  setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+  setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof idle);
+  setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof interval);
+  setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &count, sizeof count);
+}
+
+void lowest_water(int fd, int bytes) { setsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &bytes, sizeof bytes); }
 
 }  // namespace
 
@@ -129,6 +145,11 @@ awaitable<void> Connector::accept(tcp::socket socket, wire::Caller caller) {
   bool open = header.preamble.purpose == wire::Purpose::kOpen;
   if (rank) co_await node_.wait_settled_place(rank, open ? kOpenPatience : kMoveLimit);
   rank = node_.find(header.to.ip);
+  if (rank && rank->state == RankState::kSuspended && rank->spec.job() == header.job) {
+    if (open) hold(std::move(socket), caller, rank);
+    else say(socket, caller, node_.config.key, wire::Verdict::kNotYet, rank->generation);
+    co_return;
+  }
   if (open && rank && rank->state != RankState::kRunning && rank->state != RankState::kGone) {
     say(socket, caller, node_.config.key, wire::Verdict::kNotYet, 0);
     co_return;
@@ -159,6 +180,23 @@ std::optional<wire::Reason> Connector::object_to(const wire::ConnHeader& header,
   return std::nullopt;
 }
 
+// The listener is in a file; its connections wait here, as they would in its backlog.
+void Connector::hold(tcp::socket socket, const wire::Caller& caller, const Rank::Ptr& rank) {
+  uint16_t port = caller.data->to.port;
+  auto backlog = rank->backlogs.find(port);
+  auto& held = rank->suspended->held;
+  size_t waiting = std::count_if(held.begin(), held.end(), [&](const auto& one) { return one.port == port; });
+  bool open = rank->listeners.count(port) && backlog != rank->backlogs.end() &&
+              waiting <= std::min<uint64_t>(backlog->second, kMaxHeld);
+  say(socket, caller, node_.config.key, open ? wire::Verdict::kOk : wire::Verdict::kRefused, rank->generation);
+  if (!open) return;
+  wire::AcceptRecord record;
+  record.conn = caller.data->conn;
+  record.peer = caller.data->from;
+  record.peer_gen = caller.data->from_gen;
+  held.push_back({record, port, take(socket)});
+}
+
 awaitable<void> Connector::accept_open(tcp::socket socket, const wire::Caller& caller, Rank::Ptr rank) {
   auto listener = rank->listeners.find(caller.data->to.port);
   bool open = listener != rank->listeners.end();
@@ -183,16 +221,15 @@ awaitable<void> Connector::accept_redirect(tcp::socket socket, const wire::Calle
   auto it = awaited_.find({header.conn, rank->vip});
   if (it != awaited_.end()) {
     AwaitedPtr awaited = it->second;
-    if (opener_awaits && awaited->stash) {
-      // The opener has switched to the stashed one and then moved itself: first that one must be installed here, with what
-      // is in it; this one is for later.
+    if (opener_awaits && !awaited->undecided.empty()) {  // the peer may have moved after it took one of those: that is older
       say(socket, caller, node_.config.key, wire::Verdict::kNotYet, rank->generation);
       co_return;
     }
     say(socket, caller, node_.config.key, wire::Verdict::kOk, rank->generation);
     if (!opener_awaits) {
-      awaited->stash.emplace(std::move(socket));  // its own end is served first: run_request goes on when it is
-      awaited->changed.notify();
+      auto kept = std::make_shared<tcp::socket>(std::move(socket));
+      awaited->undecided.push_back(kept);  // its own end is served first
+      spawn(node_.io.get_executor(), [this, awaited, kept]() -> awaitable<void> { co_await watch(awaited, kept); });
     } else {
       ScopedFd fd = take(socket);
       co_await finish(awaited, fd.get(), header.from_gen);
@@ -228,14 +265,10 @@ awaitable<int> Connector::install(Rank::Ptr rank, wire::ControlRecord about, int
   about.type = wire::Control::kInstall;
   about.local_gen = rank->generation;
   about.error = fd < 0 ? ENOTCONN : 0;
-  ++rank->installing;
   std::vector<int> fds;
   if (fd >= 0) fds.push_back(fd);
-  int error = rank->children.empty() ? co_await ask_process(rank, rank->channel, about, fds)
-                                     : co_await install_in_family(rank, about, fds);
-  --rank->installing;
-  rank->changed.notify();
-  co_return error;
+  if (rank->children.empty()) co_return co_await ask_process(rank, rank->channel, about, fds);
+  co_return co_await install_in_family(rank, about, fds);
 }
 
 awaitable<int> Connector::ask_process(Rank::Ptr rank, ProcessChannel::Ptr process, wire::ControlRecord about,
@@ -244,8 +277,10 @@ awaitable<int> Connector::ask_process(Rank::Ptr rank, ProcessChannel::Ptr proces
   uint64_t number = about.arg0 = ++rank->installs;
   if (process) about.arg1 = process->forks;
   if (!process || !process->send(about, fds)) co_return ENOTCONN;
+  ++rank->asked;
   auto there = [&] { return process == rank->channel || std::count(rank->children.begin(), rank->children.end(), process); };
-  co_await wait_until(rank->changed, kInstallLimit, [&] { return rank->installed.count(number) || rank->exited || !there(); });
+  co_await wait_until(rank->changed, kForever, [&] { return rank->installed.count(number) || rank->exited || !there(); });
+  --rank->asked;
   auto it = rank->installed.find(number);
   if (it == rank->installed.end()) co_return ENOTCONN;
   int error = it->second.error;
@@ -280,6 +315,63 @@ awaitable<int> Connector::install_in_family(Rank::Ptr rank, wire::ControlRecord 
   co_return result;
 }
 
+awaitable<std::optional<wire::Answer>> Connector::decision(AwaitedPtr awaited, SocketPtr socket) {
+  const Rank::Ptr& rank = awaited->rank;
+  wire::Answer answer;
+  ssize_t n = -1;
+  lowest_water(socket->native_handle(), sizeof answer);
+  watch_for_death(socket->native_handle());
+  boost::system::error_code error;
+  // Peeked at only: until the rank may take the socket, its mirror may have to.
+  for (bool hung_up = false; n != sizeof answer && !hung_up;) {
+    co_await socket->async_wait(tcp::socket::wait_read, asio::redirect_error(use_awaitable, error));
+    if (error || awaited->done || !socket->is_open()) break;
+    pollfd p{socket->native_handle(), POLLRDHUP, 0};
+    hung_up = poll(&p, 1, 0) == 1;
+    n = recv(socket->native_handle(), &answer, sizeof answer, MSG_PEEK | MSG_DONTWAIT);
+  }
+  bool there = n == sizeof answer;
+  co_await wait_until(rank->changed, kForever, [&] { return awaited->done || rank->state != RankState::kMoving; });
+  std::erase(awaited->undecided, socket);
+  if (!there || awaited->done || !rank->here()) co_return std::nullopt;
+  (void)!recv(socket->native_handle(), &answer, sizeof answer, MSG_DONTWAIT);
+  lowest_water(socket->native_handle(), 1);
+  if (answer.magic != wire::kPortMagic) co_return std::nullopt;
+  co_return answer;
+}
+
+awaitable<void> Connector::watch(AwaitedPtr awaited, SocketPtr socket) {
+  std::optional<wire::Answer> answer = co_await decision(awaited, socket);
+  if (answer && answer->verdict == wire::Verdict::kOk) {
+    ScopedFd fd = take(*socket);
+    co_await finish(awaited, fd.get(), answer->gen);
+  }
+  awaited->changed.notify();
+}
+
+void Connector::hand_over(const Rank::Ptr& rank, int mailbox) {
+  for (auto& [key, awaited] : awaited_) {
+    if (awaited->rank != rank) continue;
+    for (auto& socket : awaited->undecided) {
+      wire::MailboxRecord record{.type = wire::Mailbox::kConn, .conn = key.first, .flags = wire::kUndecided};
+      int fd = socket->native_handle();
+      transport::send_record(mailbox, &record, sizeof record, &fd, 1);
+    }
+  }
+}
+
+void Connector::leave(const Rank::Ptr& rank) {
+  std::erase_if(awaited_, [&](auto& entry) {
+    const AwaitedPtr& awaited = entry.second;
+    if (awaited->rank != rank) return false;
+    awaited->done = true;
+    boost::system::error_code ignored;
+    for (auto& socket : awaited->undecided) socket->close(ignored);  // the mirror has it
+    awaited->changed.notify();
+    return true;
+  });
+}
+
 void Connector::reconnect_all(const Rank::Ptr& rank) {
   for (const auto& record : rank->reconnects) {
     auto awaited = std::make_shared<Awaited>(node_.io.get_executor());
@@ -302,62 +394,87 @@ awaitable<void> Connector::finish(AwaitedPtr awaited, int fd, Generation peer_ge
   if (awaited->done) co_return;
   awaited->done = true;
   awaited_.erase({awaited->record.conn, awaited->rank->vip});
+  boost::system::error_code ignored;
+  for (auto& socket : awaited->undecided) socket->close(ignored);  // asked for twice
   wire::ControlRecord about = awaited->record;
   about.flags = 0;
   if (peer_gen) about.peer_gen = peer_gen;
+  awaited->changed.notify();
   int error = co_await install(awaited->rank, about, fd);
   if (error && error != ENOTCONN)
     spdlog::error("rank {}: the process refuses its new connection: {}", awaited->rank->name(), strerror(error));
-  awaited->changed.notify();
+}
+
+// The rank may be given something, and may ask for something. False: it has gone, or there is nothing left to do.
+awaitable<bool> Connector::may_go_on(AwaitedPtr awaited) {
+  const Rank::Ptr& rank = awaited->rank;
+  co_await wait_until(rank->changed, kForever, [&] { return awaited->done || rank->state != RankState::kMoving; });
+  co_return !awaited->done && rank->here();
 }
 
 awaitable<void> Connector::run_reopen(AwaitedPtr awaited) {
   const wire::ControlRecord& record = awaited->record;
-  auto deadline = Clock::now() + kRedirectLimit;
-  int errors = 0, refusals = 0;
-  while (!awaited->done && awaited->rank->here() && Clock::now() < deadline) {
-    Millis pause = kRetry;
+  const Rank::Ptr& rank = awaited->rank;
+  auto deadline = Clock::now() + kRedirectLimit;  // since the last sign of life
+  int errors = 0, refusals = 0, answers = 0;
+  while (Clock::now() < deadline) {
+    if (!co_await may_go_on(awaited)) co_return;
+    Millis pause = std::min(kRetry * (1 << std::min(answers++, 8)), kRetryMost);
     std::string why;
     try {
       Place place = co_await node_.directory.find(record.peer.ip);
-      wire::ConnHeader header = header_for(wire::Purpose::kRedirect, *awaited->rank, record, place.generation);
+      wire::PortStream port = co_await wire::open_port(node_.io.get_executor(), place.address, place.port, kOpenLimit);
+      if (awaited->done || rank->state != RankState::kRunning) continue;  // nothing was said yet
+      wire::ConnHeader header = header_for(wire::Purpose::kRedirect, *rank, record, place.generation);
       header.flags = wire::kOpenerAwaits;
-      wire::Key key = wire::job_key(node_.config.key, awaited->rank->spec.job());
-      wire::DataStream data =
-          co_await wire::open_data(node_.io.get_executor(), place.address, place.port, header, key, kMoveLimit);
-      if (data.answer.verdict == wire::Verdict::kOk) {
-        ScopedFd fd = take(data.socket);
-        co_await finish(awaited, fd.get(), data.answer.gen);
+      wire::Key key = wire::job_key(node_.config.key, rank->spec.job());
+      header.tag = wire::make_tag(key, wire::bytes_of(port.greeting), wire::before_tag(header));
+      // In one step: said, and kept as undecided. On a fresh connection this cannot block.
+      if (::send(port.socket.native_handle(), &header, sizeof header, MSG_NOSIGNAL) != sizeof header)
+        throw std::runtime_error("the connection was lost");
+      auto socket = std::make_shared<tcp::socket>(std::move(port.socket));
+      awaited->undecided.push_back(socket);
+      std::optional<wire::Answer> answer = co_await decision(awaited, socket);
+      if (awaited->done || !rank->here()) co_return;
+      if (!answer) throw std::runtime_error("no answer to a redirection");
+      wire::Tag expected = wire::make_tag(key, wire::bytes_of(port.greeting), wire::bytes_of(header), wire::before_tag(*answer));
+      if (!wire::same_tag(expected, answer->tag)) throw std::runtime_error("the answer does not authenticate");
+      if (answer->verdict == wire::Verdict::kOk) {
+        ScopedFd fd = take(*socket);
+        co_await finish(awaited, fd.get(), answer->gen);
         co_return;
       }
+      deadline = Clock::now() + kRedirectLimit;
       node_.directory.forget(record.peer.ip);
-      if (data.answer.verdict == wire::Verdict::kGone) break;
-      if (data.answer.verdict == wire::Verdict::kRefused && ++refusals > 20) break;
+      if (answer->verdict == wire::Verdict::kGone) break;
+      if (answer->verdict == wire::Verdict::kRefused && ++refusals > 20) break;
     } catch (const std::exception& error) {
       why = error.what();
       node_.directory.forget(record.peer.ip);
       pause = kRetryError;
     }
     if (why == "no such address" || (!why.empty() && ++errors >= kMaxErrors)) {
-      spdlog::info("rank {}: peer {}: {}", awaited->rank->name(), ip_text(record.peer.ip), why);
+      spdlog::info("rank {}: peer {}: {}", rank->name(), ip_text(record.peer.ip), why);
       break;
     }
     co_await sleep_for(pause);
   }
-  co_await finish(awaited, -1, 0);
+  if (co_await may_go_on(awaited)) co_await finish(awaited, -1, 0);
 }
 
 awaitable<void> Connector::run_request(AwaitedPtr awaited) {
   const wire::ControlRecord& record = awaited->record;
-  auto deadline = Clock::now() + kRedirectLimit;
-  int errors = 0;
-  while (!awaited->done && awaited->rank->here() && Clock::now() < deadline) {
-    Millis pause = kRetry;
+  const Rank::Ptr& rank = awaited->rank;
+  auto deadline = Clock::now() + kRedirectLimit;  // since the last sign of life
+  int errors = 0, answers = 0;
+  while (Clock::now() < deadline) {
+    if (!co_await may_go_on(awaited)) co_return;
+    Millis pause = std::min(kRetry * (1 << std::min(answers++, 8)), kRetryMost);
     std::string why;
-    awaited->stash.reset();  // of an attempt that came to nothing
     try {
       Place place = co_await node_.directory.find(record.peer.ip);
       Link::Ptr link = co_await node_.directory.link_to(place.address, place.port);
+      if (awaited->done || rank->state != RankState::kRunning) continue;
       proto::Envelope request;
       auto* redirect = request.mutable_redirect();
       redirect->set_conn_hi(record.conn.hi);
@@ -366,41 +483,33 @@ awaitable<void> Connector::run_request(AwaitedPtr awaited) {
       redirect->set_connector_port(record.peer.port);
       redirect->set_acceptor_ip(record.local.ip);
       redirect->set_acceptor_port(record.local.port);
-      redirect->set_acceptor_gen(awaited->rank->generation);
+      redirect->set_acceptor_gen(rank->generation);
       redirect->set_acceptor_node(node_.name());
       redirect->set_acceptor_address(node_.config.node.address);
       redirect->set_acceptor_node_port(node_.port());
-      redirect->set_job(awaited->rank->spec.job());
-      proto::Envelope reply = co_await link->call(std::move(request), kMoveLimit);
+      redirect->set_job(rank->spec.job());
+      proto::Envelope reply = co_await link->call(std::move(request), kForever);  // a link to a dead node closes
+      deadline = Clock::now() + kRedirectLimit;
       auto result = reply.redirect().result();
-      if (result == proto::Redirect::kInstalled) {
-        if (!awaited->stash) {
-          spdlog::error("rank {}: told that a connection is there, but it is not", awaited->rank->name());
-          break;
-        }
-        ScopedFd fd = take(*awaited->stash);
-        co_await finish(awaited, fd.get(), 0);
-        co_return;
-      }
-      if (result == proto::Redirect::kGone) break;
-      if (result == proto::Redirect::kBothMoved) {
-        co_await wait_until(awaited->changed, Millis(2000), [&] { return awaited->done; });
-        continue;
-      }
-      awaited->stash.reset();
-      node_.directory.forget(record.peer.ip);
+      // Whatever the reply says: what the peer has taken says so itself, on the socket (watch()), and comes first.
+      auto decided = [&] { return awaited->done || awaited->undecided.empty(); };
+      co_await wait_until(awaited->changed, result == proto::Redirect::kInstalled ? kForever : kRetryError, decided);
+      if (awaited->done) co_return;
+      if (result == proto::Redirect::kGone && decided()) break;
+      if (result == proto::Redirect::kBothMoved) pause = kBothMovedPause;
+      else node_.directory.forget(record.peer.ip);
     } catch (const std::exception& error) {
       why = error.what();
       node_.directory.forget(record.peer.ip);
       pause = kRetryError;
     }
     if (why == "no such address" || (!why.empty() && ++errors >= kMaxErrors)) {
-      spdlog::info("rank {}: peer {}: {}", awaited->rank->name(), ip_text(record.peer.ip), why);
+      spdlog::info("rank {}: peer {}: {}", rank->name(), ip_text(record.peer.ip), why);
       break;
     }
     co_await sleep_for(pause);
   }
-  co_await finish(awaited, -1, 0);
+  if (co_await may_go_on(awaited)) co_await finish(awaited, -1, 0);
 }
 
 awaitable<void> Connector::serve_redirect(proto::Redirect request, proto::Redirect* reply) {
@@ -424,19 +533,16 @@ awaitable<void> Connector::serve_redirect(proto::Redirect request, proto::Redire
     reply->set_result(proto::Redirect::kBothMoved);
     co_return;
   }
-  struct Guard {  // not to be frozen until it has the new socket
-    Rank::Ptr rank;
-    explicit Guard(Rank::Ptr r) : rank(std::move(r)) { ++rank->installing; }
-    ~Guard() {
-      --rank->installing;
-      rank->changed.notify();
-    }
-  } guard(rank);
   wire::ConnHeader header = header_for(wire::Purpose::kRedirect, *rank, about, about.peer_gen);
   wire::Key key = wire::job_key(node_.config.key, rank->spec.job());
   wire::DataStream data =
       co_await wire::open_data(node_.io.get_executor(), place.address, place.port, header, key, kOpenLimit);
   if (data.answer.verdict != wire::Verdict::kOk) co_return;  // it has moved on: its daemon asks again
+  if (rank->state != RankState::kRunning) co_return;          // we have: the other daemon sees the end of this socket
+  wire::Answer answer;  // by the process, when it has switched; the connection is authenticated already
+  answer.gen = rank->generation;
+  about.flags = wire::kFlagAnswer;
+  memcpy(about.text, &answer, sizeof answer);
   ScopedFd fd = take(data.socket);
   int error = co_await install(rank, about, fd.get());
   if (error == 0) reply->set_result(proto::Redirect::kInstalled);

@@ -12,6 +12,7 @@
 #include <cstring>
 #include <stdexcept>
 
+#include "src/daemons/connector.h"
 #include "src/daemons/datagrams.h"
 #include "src/daemons/fault.h"
 #include "src/daemons/machine.h"
@@ -24,7 +25,7 @@
 namespace msocket::daemons {
 
 namespace {
-constexpr Millis kSettleLimit(30000);
+constexpr Millis kConnectLimit(30000);
 constexpr Millis kPrepareLimit(20000);
 constexpr Millis kFreezeLimit(30000);
 constexpr Millis kHandoverLimit(120000);
@@ -33,40 +34,13 @@ constexpr Millis kAskLimit(60000);
 constexpr int kAskAlone = 5;           // times that the destination is asked before the master is
 constexpr Millis kRegisterLimit(3000);
 constexpr Millis kStillThere(3000);    // it has the rank, and a path to the master but none to us
-constexpr Millis kDrainLimit(60000);
+constexpr Millis kReportLimit(2000);  // whoever asked for the move does not wait longer than this for a peer that stands still
+constexpr Millis kDrainWarning(60000);
 
 double since(Clock::time_point start) { return std::chrono::duration<double, std::milli>(Clock::now() - start).count(); }
 }  // namespace
 
-struct Mover::Move : std::enable_shared_from_this<Mover::Move> {
-  explicit Move(asio::any_io_executor executor) : changed(executor) {}
-  Rank::Ptr rank;
-  proto::NodeInfo to;
-  Generation generation = 0;  // the new one
-  Link::Ptr link;
-  ScopedFd image;             // our end of the stream to the new process
-  ScopedFd mailbox;
-  pid_t mirror = -1;
-  bool mirror_exited = false;
-  bool frozen_asked = false;
-  std::string lost;           // one line: why there is no rank any more; empty: there is
-  Clock::time_point started = Clock::now(), freeze_at;
-  proto::MoveReport report;
-  proto::Handover handed_over;  // the answer
-  Event changed;
-
-  // What fails on the way to the other node names its address; people know it by its name.
-  std::string named(const std::string& why) const {
-    std::string address = to.address() + ":" + std::to_string(to.port());
-    return why.starts_with(address) ? "node " + to.name() + why.substr(address.size()) : why;
-  }
-};
-
-awaitable<proto::MoveReport> Mover::migrate(Rank::Ptr rank, std::string to) {
-  if (std::string why = rank->why_not(); !why.empty())
-    throw std::runtime_error("rank " + rank->name() + " cannot move: " + why);
-  if (rank->busy) throw std::runtime_error("rank " + rank->name() + " is moving already");
-  if (to == node_.name()) throw std::runtime_error("rank " + rank->name() + " is on node " + to + " already");
+std::shared_ptr<Mover::Move> Mover::begin(const Rank::Ptr& rank, const std::string& to) {
   auto move = std::make_shared<Move>(node_.io.get_executor());
   move->rank = rank;
   move->report.set_job(rank->spec.job());
@@ -76,6 +50,15 @@ awaitable<proto::MoveReport> Mover::migrate(Rank::Ptr rank, std::string to) {
   move->report.set_start(std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count());
   move->generation = std::max(rank->generation + 1, rank->next_generation);
   rank->busy = true;
+  return move;
+}
+
+awaitable<proto::MoveReport> Mover::migrate(Rank::Ptr rank, std::string to) {
+  if (std::string why = rank->why_not(); !why.empty())
+    throw std::runtime_error("rank " + rank->name() + " cannot move: " + why);
+  if (rank->busy) throw std::runtime_error("rank " + rank->name() + " is moving already");
+  if (to == node_.name()) throw std::runtime_error("rank " + rank->name() + " is on node " + to + " already");
+  auto move = begin(rank, to);
   std::string why;
   try {
     move->to = co_await node_.directory.node(to);
@@ -85,21 +68,25 @@ awaitable<proto::MoveReport> Mover::migrate(Rank::Ptr rank, std::string to) {
   } catch (const std::exception& error) {
     why = error.what();
   }
-  if (why.empty()) {
-    co_await commit(*move);
-    co_await drain(*move);
-    co_return move->report;
-  }
   why = move->named(why);
+  if (why.empty()) co_return co_await finish(move);
   co_await call_off(*move, why);
   throw std::runtime_error("rank " + rank->name() + " stays on node " + node_.name() + ": " + why);
 }
 
-awaitable<void> Mover::prepare(Move& move) {
+awaitable<proto::MoveReport> Mover::finish(std::shared_ptr<Move> move) {
+  co_await commit(*move);
+  spawn(node_.io.get_executor(), [this, move]() -> awaitable<void> { co_await drain(move); });
+  bool drained = co_await wait_until(move->changed, kReportLimit, [&] { return move->drained; });
+  if (!drained) {
+    move->report.set_draining(true);
+    move->report.set_total_ms(since(move->started));
+  }
+  co_return move->report;
+}
+
+void Mover::describe(Move& move, proto::Prepare* prepare) {
   const Rank::Ptr& rank = move.rank;
-  move.link = co_await node_.directory.link_to(move.to.address(), static_cast<uint16_t>(move.to.port()));
-  proto::Envelope request;
-  auto* prepare = request.mutable_prepare();
   *prepare->mutable_start() = rank->spec;
   prepare->set_vip(rank->vip);
   prepare->set_generation(move.generation);
@@ -112,23 +99,24 @@ awaitable<void> Mover::prepare(Move& move) {
   prepare->set_memory(process_usage(rank->pid).resident);
   prepare->set_cpu(cpu_signature());
   prepare->set_from(node_.name());
-  co_await move.link->call(std::move(request), kPrepareLimit);
+}
 
-  wire::Key key = wire::job_key(node_.config.key, rank->spec.job());
+awaitable<void> Mover::open_stream(Move& move, wire::Purpose purpose, ScopedFd* stream) {
+  const std::string& job = move.rank->spec.job();
+  wire::Key key = wire::job_key(node_.config.key, job);
   wire::ConnHeader header;
-  header.to = {rank->vip, 0, 0};
+  header.preamble.purpose = purpose;
+  header.to = {move.rank->vip, 0, 0};
   header.to_gen = move.generation;
-  strncpy(header.job, rank->spec.job().c_str(), sizeof header.job - 1);
-  ScopedFd streams[2];
-  for (int i = 0; i < 2; ++i) {
-    header.preamble.purpose = i == 0 ? wire::Purpose::kImage : wire::Purpose::kMirror;
-    wire::DataStream data = co_await wire::open_data(node_.io.get_executor(), move.to.address(),
-                                                     static_cast<uint16_t>(move.to.port()), header, key, kPrepareLimit);
-    if (data.answer.verdict != wire::Verdict::kOk) throw std::runtime_error("node " + move.to.name() + " has changed its mind");
-    data.socket.native_non_blocking(false);
-    streams[i].reset(data.socket.release());
-  }
-  move.image = std::move(streams[0]);
+  strncpy(header.job, job.c_str(), sizeof header.job - 1);
+  wire::DataStream data = co_await wire::open_data(node_.io.get_executor(), move.to.address(),
+                                                   static_cast<uint16_t>(move.to.port()), header, key, kPrepareLimit);
+  if (data.answer.verdict != wire::Verdict::kOk) throw std::runtime_error("node " + move.to.name() + " has changed its mind");
+  data.socket.native_non_blocking(false);
+  stream->reset(data.socket.release());
+}
+
+void Mover::start_mirror(Move& move) {
   int pair[2];
   if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)
     throw std::runtime_error("no descriptors left for a mirror");
@@ -136,11 +124,15 @@ awaitable<void> Mover::prepare(Move& move) {
   ScopedFd theirs(pair[1]);
   SpawnSpec spec;
   spec.program = own_folder() + "/msmirror";
-  spec.argv = {"msmirror", "--mailbox-fd", "3", "--stream-fd", "4"};
+  spec.argv = {"msmirror", "--mailbox-fd", "3"};
   spec.cwd = "/";
   spec.all_descriptors = true;  // one for each of the rank's connections
-  spec.fds = {{2, 2}, {theirs.get(), 3}, {streams[1].get(), 4}};
+  spec.fds = {{2, 2}, {theirs.get(), 3}};
   move.mirror = spawn_process(spec);
+  watch_mirror(move);
+}
+
+void Mover::watch_mirror(Move& move) {
   node_.watch(move.mirror, [weak = move.weak_from_this()](int) {
     auto m = weak.lock();
     if (!m) return;
@@ -149,15 +141,23 @@ awaitable<void> Mover::prepare(Move& move) {
   });
 }
 
+awaitable<void> Mover::prepare(Move& move) {
+  move.link = co_await node_.directory.link_to(move.to.address(), static_cast<uint16_t>(move.to.port()));
+  proto::Envelope request;
+  describe(move, request.mutable_prepare());
+  co_await move.link->call(std::move(request), kPrepareLimit);
+  co_await open_stream(move, wire::Purpose::kImage, &move.image);
+  co_await open_stream(move, wire::Purpose::kMirror, &move.stream);
+  start_mirror(move);
+}
+
 awaitable<void> Mover::freeze(Move& move) {
   const Rank::Ptr& rank = move.rank;
   fault_point("freeze");
-  // Redirections that are under way end first; none begins once the rank is marked (no turn of the loop in between).
-  bool still = co_await wait_until(rank->changed, kSettleLimit, [&] {
-    return (!rank->settling && rank->installing == 0 && rank->connecting == 0) || rank->exited;
-  });
+  // Redirections that have reached the process are before kFreeze in its channel; none begins once the rank is marked.
+  bool still = co_await wait_until(rank->changed, kConnectLimit, [&] { return rank->connecting == 0 || rank->exited; });
   if (rank->exited) throw std::runtime_error("it has ended");
-  if (!still) throw std::runtime_error("its last move has not settled yet");
+  if (!still) throw std::runtime_error("it does not come to a stop (a connect() that goes on)");
   rank->state = RankState::kMoving;
   rank->frozen.reset();
   wire::ControlRecord record;
@@ -170,6 +170,7 @@ awaitable<void> Mover::freeze(Move& move) {
   if (!rank->frozen) throw std::runtime_error("it does not come to a stop (a connect() that goes on?)");
   if (rank->frozen->error) throw std::runtime_error(rank->frozen->text);
   move.report.set_connections(rank->frozen->arg0);
+  node_.connector().hand_over(rank, move.mailbox.get());
 }
 
 awaitable<void> Mover::hand_over(Move& move) {
@@ -177,11 +178,13 @@ awaitable<void> Mover::hand_over(Move& move) {
   auto* handover = request.mutable_handover();
   handover->set_vip(move.rank->vip);
   handover->set_generation(move.generation);
-  for (auto& state : move.rank->streams->snapshot()) *handover->add_streams() = std::move(state);
+  if (move.resumes) *handover = with_held(*move.rank->suspended, move.generation);
+  else
+    for (auto& state : move.rank->streams->snapshot()) *handover->add_streams() = std::move(state);
   proto::Envelope reply = co_await move.link->call(std::move(request), kHandoverLimit);
   move.report.set_bytes(reply.handover().bytes());
   move.handed_over = reply.handover();
-  if (move.rank->exited) throw std::runtime_error("it has ended");
+  if (!move.resumes && move.rank->exited) throw std::runtime_error("it has ended");
   if (move.mirror_exited) throw std::runtime_error("its mirror has died");
 }
 
@@ -254,7 +257,8 @@ awaitable<void> Mover::commit(Move& move) {
     if (!committed) {
       co_await register_again(move);
       co_await call_off(move, why);
-      throw std::runtime_error("rank " + rank->name() + " stays on node " + node_.name() + ": " + why);
+      throw std::runtime_error("rank " + rank->name() + " stays " + (move.resumes ? "suspended" : "on node " + node_.name()) +
+                               ": " + why);
     }
     if (!move.lost.empty()) {
       co_await lose(move);
@@ -264,14 +268,22 @@ awaitable<void> Mover::commit(Move& move) {
   move.report.set_pause_ms(since(move.freeze_at));
   fault_point("committed");
   rank->streams->close();  // before the old process ends: the end of its pipes is not the end of the rank's output
-  wire::ControlRecord verdict;
-  verdict.type = wire::Control::kCommit;
-  rank->channel->send(verdict);
+  if (move.resumes) {
+    send_held(*rank->suspended, move.mailbox.get());
+    rank->suspended.reset();
+  } else {
+    wire::ControlRecord verdict;
+    verdict.type = wire::Control::kCommit;
+    rank->channel->send(verdict);
+  }
   wire::MailboxRecord go{.type = wire::Mailbox::kGo};
-  transport::send_record(move.mailbox.get(), &go, sizeof go);
+  int stream = move.stream.get();
+  node_.connector().leave(rank);
+  transport::send_record(move.mailbox.get(), &go, sizeof go, &stream, 1);
   move.mailbox.reset();
+  move.stream.reset();
   Place place{move.to.name(), move.to.address(), static_cast<uint16_t>(move.to.port()), move.generation};
-  node_.departed[rank->vip] = place;
+  if (place.node != node_.name()) node_.departed[rank->vip] = place;
   node_.directory.learn(rank->vip, place);
   node_.datagrams().moved_away(rank, place, move.handed_over);
 }
@@ -301,46 +313,51 @@ awaitable<void> Mover::lose(Move& move) {
   spdlog::error("{}", move.lost);
   rank->lost = move.lost;
   rank->tell_exit();  // before its peers see the end of their connections and give up with lines of their own
-  node_.kill(rank, SIGKILL);
+  if (!move.resumes) node_.kill(rank, SIGKILL);
   co_await end_mirror(move);  // without kGo: its peers see their connections end, as with any process that dies
-  while (!rank->exited) co_await wait_until(rank->changed, kDrainLimit, [&] { return rank->exited; });
+  while (!move.resumes && !rank->exited) co_await wait_until(rank->changed, kDrainWarning, [&] { return rank->exited; });
   rank->busy = false;
   rank->generation = move.generation;  // the master may have this one: it is to be released
   node_.ended(rank);
 }
 
-awaitable<void> Mover::drain(Move& move) {
-  const Rank::Ptr& rank = move.rank;
-  move.report.set_generation(move.generation);
+awaitable<void> Mover::drain(std::shared_ptr<Move> move) {
+  const Rank::Ptr& rank = move->rank;
+  move->report.set_generation(move->generation);
   auto moved = [&] {
     proto::Envelope notice;
     auto* m = notice.mutable_rank_moved();
     m->set_job(rank->spec.job());
     m->set_rank(rank->spec.rank());
-    m->set_node(move.to.name());
-    m->set_address(move.to.address());
-    m->set_port(move.to.port());
-    m->set_generation(move.generation);
+    m->set_node(move->to.name());
+    m->set_address(move->to.address());
+    m->set_port(move->to.port());
+    m->set_generation(move->generation);
     return notice;
   };
   Link::Ptr home = rank->home;
   if (home && home->open()) home->notify(moved());
-  co_await wait_until(rank->changed, kDrainLimit, [&] { return rank->exited; });
+  co_await wait_until(rank->changed, kDrainWarning, [&] { return rank->exited; });
   node_.drop(rank);
   co_await node_.datagrams().wait_forwarded(rank->vip);
-  bool gone = co_await wait_until(move.changed, kDrainLimit, [&] { return move.mirror_exited; });
+  bool gone = co_await wait_until(move->changed, kDrainWarning, [&] { return move->mirror_exited; });
   if (!gone) spdlog::warn("rank {}: its mirror is still needed after a minute", rank->name());
-  move.report.set_total_ms(since(move.started));
-  spdlog::info("rank {} moved to {}: pause {:.1f} ms, total {:.1f} ms, {} connections", rank->name(), move.to.name(),
-               move.report.pause_ms(), move.report.total_ms(), move.report.connections());
+  while (!move->mirror_exited) co_await wait_until(move->changed, kDrainWarning, [&] { return move->mirror_exited; });
+  move->report.set_draining(false);
+  move->report.set_total_ms(since(move->started));
+  spdlog::info("rank {} moved to {}: pause {:.1f} ms, total {:.1f} ms, {} connections", rank->name(), move->to.name(),
+               move->report.pause_ms(), move->report.total_ms(), move->report.connections());
   proto::Envelope notice = moved();
-  *notice.mutable_rank_moved()->mutable_report() = move.report;
+  *notice.mutable_rank_moved()->mutable_report() = move->report;
   if (home && home->open()) home->notify(std::move(notice));
+  move->drained = true;
+  move->changed.notify();
 }
 
 awaitable<void> Mover::call_off(Move& move, std::string why) {
   const Rank::Ptr& rank = move.rank;
   spdlog::warn("rank {} stays: {}", rank->name(), why);
+  node_.ranks[rank->vip] = rank;  // a resume on this node had put the new one there
   // A process that is writing into a stream that nobody reads any more must come to hear the verdict.
   if (move.image) shutdown(move.image.get(), SHUT_RDWR);
   move.image.reset();
@@ -349,7 +366,9 @@ awaitable<void> Mover::call_off(Move& move, std::string why) {
     verdict.type = wire::Control::kRollback;
     rank->channel->send(verdict);
   }
-  co_await end_mirror(move);
+  if (move.resumes) rank->suspended->mailbox = std::move(move.mailbox);
+  else co_await end_mirror(move);
+  move.mailbox.reset();
   if (move.link && move.link->open()) {
     proto::Envelope request;
     request.mutable_call_off()->set_vip(rank->vip);
@@ -361,6 +380,10 @@ awaitable<void> Mover::call_off(Move& move, std::string why) {
     }
   }
   rank->busy = false;
+  if (move.resumes) {
+    back_to_suspended(move);
+    co_return;
+  }
   if (rank->state != RankState::kMoving) co_return;
   rank->state = RankState::kRunning;
   rank->streams->resume();

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "src/daemons/rank.h"
+#include "src/wire/conn_header.h"
 
 namespace msocket::daemons {
 
@@ -16,18 +17,58 @@ class Mover {
   explicit Mover(Node& node) : node_(node) {}
   /// Throws std::runtime_error with one line that says why the rank stays (or, after a commit, what was lost).
   awaitable<proto::MoveReport> migrate(Rank::Ptr rank, std::string to);
+  /// A move whose destination is a file of this node (suspender.cc). The rank stays on the books, its mirror holds its
+  /// connections. Throws one line when the rank goes on instead.
+  awaitable<proto::Suspend> suspend(Rank::Ptr rank, std::string path);
+  /// A move whose source is that file. Throws one line when the rank stays suspended.
+  awaitable<proto::MoveReport> resume(Rank::Ptr rank, proto::Resume request);
 
  private:
-  struct Move;
   struct Fence {
     bool committed = false;  ///< the master has the new generation; if not, it never will
     bool alive = false;      ///< and the node that has it
   };
+  struct Move : std::enable_shared_from_this<Move> {
+    explicit Move(asio::any_io_executor executor) : changed(executor) {}
+    Rank::Ptr rank;
+    proto::NodeInfo to;
+    Generation generation = 0;  ///< the new one
+    Link::Ptr link;
+    ScopedFd image, stream;     ///< our end of the image's stream to the new process, and of its mirror's
+    ScopedFd mailbox;
+    pid_t mirror = -1;
+    bool mirror_exited = false, drained = false;
+    bool frozen_asked = false;
+    bool resumes = false;       ///< out of a file: there is no process here, and a failure leads back to the file
+    std::string lost;           ///< one line: why there is no rank any more; empty: there is
+    Clock::time_point started = Clock::now(), freeze_at;
+    proto::MoveReport report;
+    proto::Handover handed_over;  ///< the answer
+    Event changed;
+
+    // What fails on the way to the other node names its address; people know it by its name.
+    std::string named(const std::string& why) const {
+      std::string address = to.address() + ":" + std::to_string(to.port());
+      return why.starts_with(address) ? "node " + to.name() + why.substr(address.size()) : why;
+    }
+  };
+  std::shared_ptr<Move> begin(const Rank::Ptr& rank, const std::string& to);
+  void describe(Move& move, proto::Prepare* prepare);
+  awaitable<void> open_stream(Move& move, wire::Purpose purpose, ScopedFd* stream);
+  void start_mirror(Move& move);
+  void watch_mirror(Move& move);
+  void watch_suspended(const Rank::Ptr& rank);
+  void back_to_suspended(Move& move);
+  static proto::Handover with_held(const Suspended& suspended, Generation generation);
+  static void send_held(const Suspended& suspended, int mailbox);
+  awaitable<proto::MoveReport> finish(std::shared_ptr<Move> move);
   awaitable<void> prepare(Move& move);
+  awaitable<void> prepare_resume(Move& move, const std::string& path);
   awaitable<void> freeze(Move& move);
   awaitable<void> hand_over(Move& move);
   awaitable<void> commit(Move& move);
-  awaitable<void> drain(Move& move);
+  /// Until the old node holds nothing of it any more.
+  awaitable<void> drain(std::shared_ptr<Move> move);
   awaitable<void> call_off(Move& move, std::string why);
   /// After a commit without an answer: may it have taken place? With move.lost if the rank is gone with it.
   awaitable<bool> ask_committed(Move& move);

@@ -201,7 +201,7 @@ void Node::on_record(const Rank::Ptr& rank, const ProcessChannel::Ptr& from, con
                      std::vector<ScopedFd> fds) {
   RecordBooks books{.listeners = rank->listeners.size(), .reconnects = rank->reconnects.size(),
                     .answers = rank->installed.size(), .connecting = static_cast<size_t>(rank->connecting),
-                    .arriving = rank->state == RankState::kArriving, .installing = rank->installing > 0};
+                    .arriving = rank->state == RankState::kArriving, .installing = rank->asked > 0};
   if (const char* why = why_not_taken(record, fds.size(), books)) {
     if (rank->refused_records++ == 0)  // one line, however many it sends
       spdlog::warn("rank {}: record {} is not taken: {}", rank->name(), static_cast<int>(record.type), why);
@@ -217,6 +217,7 @@ void Node::on_record(const Rank::Ptr& rank, const ProcessChannel::Ptr& from, con
     case wire::Control::kListen:
       fcntl(fds[0].get(), F_SETFL, O_NONBLOCK);
       rank->listeners[record.local.port] = std::move(fds[0]);
+      rank->backlogs[record.local.port] = record.arg0;
       break;
     case wire::Control::kUnlisten:
       // A child may still listen there: then the end of the channel says when nobody does.
@@ -289,8 +290,9 @@ void Node::ended(const Rank::Ptr& rank) {
 void Node::drop(const Rank::Ptr& rank) {
   rank->state = RankState::kGone;
   auto it = ranks.find(rank->vip);
-  if (it != ranks.end() && it->second == rank) ranks.erase(it);
-  placement.give_back(rank->vip);
+  bool replaced = it != ranks.end() && it->second != rank;  // resumed on this node: the cores are the new one's
+  if (it != ranks.end() && !replaced) ranks.erase(it);
+  if (!replaced) placement.give_back(rank->vip);
   if (rank->channel) rank->channel->close();
   for (auto& child : std::exchange(rank->children, {})) child->close();
   if (rank->streams) rank->streams->close();
@@ -302,6 +304,15 @@ void Node::drop(const Rank::Ptr& rank) {
 }
 
 void Node::kill(const Rank::Ptr& rank, int signo) {
+  if (rank->state == RankState::kSuspended && signo == SIGKILL) {
+    spdlog::info("rank {} ends while it is suspended", rank->name());
+    rank->suspended.reset();  // its mirror sees the end of its mailbox, and its peers that of their connections
+    rank->wait_status = SIGKILL;
+    rank->state = RankState::kGone;
+    asio::post(io, [this, rank] { ended(rank); });  // the caller may be looking through `ranks`
+    return;
+  }
+  if (rank->suspended && signo == SIGKILL) rank->held_signals.push_back(signo);  // it is being resumed
   // The child is not reaped before on_exit, so its number cannot have been given to somebody else.
   if (rank->exited || rank->pid <= 0) return;
   if (signo == SIGKILL || signo == SIGTERM || signo == SIGINT || signo == SIGHUP) ::kill(-rank->pid, signo);

@@ -3,7 +3,11 @@
 #include "src/daemons/process.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
 #include <sys/socket.h>
+
+#include <utility>
 
 #include "src/daemons/record_check.h"
 #include "src/transport/channel.h"
@@ -45,9 +49,40 @@ awaitable<void> ProcessChannel::read_loop() {
   }
 }
 
+bool ProcessChannel::has_room() {
+  pollfd p{descriptor_.native_handle(), POLLOUT, 0};
+  return poll(&p, 1, 0) == 1;
+}
+
 bool ProcessChannel::send(const wire::ControlRecord& record, std::vector<int> fds) {
   if (!descriptor_.is_open()) return false;
-  return transport::send_control(descriptor_.native_handle(), record, fds.data(), static_cast<int>(fds.size())) == 0;
+  if (kept_.empty() && has_room())
+    return transport::send_control(descriptor_.native_handle(), record, fds.data(), static_cast<int>(fds.size())) == 0;
+  std::vector<ScopedFd> copies;
+  for (int fd : fds) copies.emplace_back(fcntl(fd, F_DUPFD_CLOEXEC, 0));
+  kept_.emplace_back(record, std::move(copies));
+  if (std::exchange(writing_, true)) return true;
+  auto self = shared_from_this();
+  spawn(descriptor_.get_executor(), [self]() -> awaitable<void> {
+    co_await self->write_loop();
+    self->writing_ = false;
+  });
+  return true;
+}
+
+awaitable<void> ProcessChannel::write_loop() {
+  while (!kept_.empty()) {
+    boost::system::error_code error;
+    co_await descriptor_.async_wait(asio::posix::stream_descriptor::wait_write, asio::redirect_error(use_awaitable, error));
+    if (error) kept_.clear();  // closed
+    while (!kept_.empty() && has_room()) {
+      auto& [record, copies] = kept_.front();
+      std::vector<int> fds;
+      for (auto& fd : copies) fds.push_back(fd.get());
+      transport::send_control(descriptor_.native_handle(), record, fds.data(), static_cast<int>(fds.size()));
+      kept_.pop_front();
+    }
+  }
 }
 
 bool ProcessChannel::try_send(const wire::ControlRecord& record) {

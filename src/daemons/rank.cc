@@ -11,12 +11,14 @@ const char* name(RankState state) {
     case RankState::kArriving: return "arriving";
     case RankState::kRunning: return "running";
     case RankState::kMoving: return "moving";
+    case RankState::kSuspended: return "suspended";
     case RankState::kGone: return "gone";
   }
   return "?";
 }
 
 std::string Rank::why_not() const {
+  if (suspended) return "it is suspended (msctl resume brings it back)";
   if (said_pid < 0) return "it does not run under msocket (not linked with libmsocket, or not an MPI program yet)";
   if (said_pid != pid) return "it was started by a wrapper that is still running (use exec in the script)";
   return {};

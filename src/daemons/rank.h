@@ -20,6 +20,7 @@ enum class RankState {
   kArriving,  ///< being filled from another node; it does not run yet
   kRunning,
   kMoving,    ///< asked to freeze, or frozen: nothing may be installed in it until the verdict (it is `busy` for longer)
+  kSuspended, ///< in a file; its mirror here holds its connections
   kGone,      ///< moved away or ended
 };
 
@@ -27,6 +28,22 @@ enum class RankState {
 struct DatagramPort {
   ScopedFd fd;
   Endpoint real;
+};
+
+/// What this node keeps of a rank that is suspended.
+struct Suspended {
+  std::string id;             ///< of the image
+  proto::Prepare prepare;     ///< generation: the rank's
+  proto::Handover handover;
+  ScopedFd mailbox;           ///< of its mirror, which has not been told to begin
+  pid_t mirror = -1;
+  uint32_t connections = 0;
+  struct Held {
+    wire::AcceptRecord record;
+    uint16_t port;
+    ScopedFd fd;
+  };
+  std::vector<Held> held;     ///< connections that its listeners have got meanwhile
 };
 
 /// One process that this daemon has started: an MPI rank, or a program under msrun.
@@ -56,18 +73,20 @@ struct Rank : std::enable_shared_from_this<Rank> {
   std::map<uint16_t, DatagramPort> datagrams;  ///< by virtual UDP port
   Link::Ptr home;
   int connecting = 0;         ///< connect() calls of its program that are under way
-  int installing = 0;         ///< redirections under way that this process must not be frozen in
-  std::map<uint64_t, wire::ControlRecord> installed;  ///< answers to kInstall and kHold, by their number
+  size_t asked = 0;           ///< kInstall and kHold without an answer yet
+  std::map<uint64_t, wire::ControlRecord> installed;  ///< answers to them, by their number
   uint64_t installs = 0;      ///< the last such number
   std::unique_ptr<wire::ControlRecord> frozen, restored;  ///< as they arrive during a move
   std::vector<wire::ControlRecord> reconnects;
+  std::map<uint16_t, uint64_t> backlogs;            ///< of the listeners
+  std::unique_ptr<Suspended> suspended;             ///< while it is, and while it is being resumed
   std::vector<int> held_signals;  ///< came while it stood still: they go with it, or are delivered when the move is called off
   uint64_t refused_records = 0;   ///< from its process, see record_check.h
   double cpu_before = 0, cpu_share = 0;
-  Event changed;              ///< state, settling, installing, installed, exited
+  Event changed;              ///< state, settling, connecting, installed, exited
 
   std::string name() const { return spec.job() + ":" + std::to_string(spec.rank()); }
-  bool here() const { return state == RankState::kRunning || state == RankState::kMoving; }
+  bool here() const { return state == RankState::kRunning || state == RankState::kMoving || state == RankState::kSuspended; }
   /// Empty, or why it cannot be moved at all.
   std::string why_not() const;
   proto::RankInfo info() const;

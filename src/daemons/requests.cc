@@ -11,6 +11,7 @@
 #include "src/daemons/arrivals.h"
 #include "src/daemons/connector.h"
 #include "src/daemons/datagrams.h"
+#include "src/daemons/image_pump.h"
 #include "src/daemons/mover.h"
 #include "src/daemons/node.h"
 #include "src/daemons/spawner.h"
@@ -47,6 +48,27 @@ awaitable<void> Node::serve(Link::Ptr link, proto::Envelope request, proto::Enve
       if (!rank || !rank->here())
         throw std::runtime_error("no rank " + wanted.job() + ":" + std::to_string(wanted.rank()) + " on node " + name());
       *reply.mutable_migrate()->mutable_report() = co_await mover_->migrate(rank, wanted.to());
+      break;
+    }
+    case proto::Envelope::kSuspend: {
+      const auto& wanted = request.suspend();
+      Rank::Ptr rank = find(wanted.job(), wanted.rank());
+      if (!rank || !rank->here())
+        throw std::runtime_error("no rank " + wanted.job() + ":" + std::to_string(wanted.rank()) + " on node " + name());
+      *reply.mutable_suspend() = co_await mover_->suspend(rank, wanted.path());
+      break;
+    }
+    case proto::Envelope::kResume: {
+      const auto& wanted = request.resume();
+      Rank::Ptr rank = find(wanted.job(), wanted.rank());
+      if (!rank || !rank->here())
+        throw std::runtime_error("no rank " + wanted.job() + ":" + std::to_string(wanted.rank()) + " on node " + name());
+      *reply.mutable_resume()->mutable_report() = co_await mover_->resume(rank, wanted);
+      break;
+    }
+    case proto::Envelope::kReadImage: {
+      reply.mutable_read_image();
+      *reply.mutable_read_image()->mutable_head() = co_await verify_image(io.get_executor(), request.read_image().path());
       break;
     }
     case proto::Envelope::kPrepare: co_await arrivals_->prepare(link, request.prepare()); break;
@@ -127,7 +149,8 @@ void Node::on_notice(Link::Ptr link, const proto::Envelope& notice) {
       break;
     case proto::Envelope::kSignalRank:
       with(notice.signal_rank(), [this](Rank& rank, const auto& signal) {
-        if (rank.state == RankState::kMoving && signal.signo() != SIGKILL) rank.held_signals.push_back(signal.signo());
+        bool still = rank.state == RankState::kMoving || rank.state == RankState::kSuspended;
+        if (still && signal.signo() != SIGKILL) rank.held_signals.push_back(signal.signo());
         else kill(rank.shared_from_this(), signal.signo());
       });
       break;

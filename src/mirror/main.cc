@@ -10,11 +10,10 @@
 namespace po = boost::program_options;
 
 int main(int argc, char** argv) {
-  int mailbox = -1, stream = -1;
+  int mailbox = -1;
   po::options_description options("msmirror: stands in for a process that has moved; started by msdaemon.\nOptions");
   options.add_options()("help,h", "this text")("version", "the version")(
-      "mailbox-fd", po::value(&mailbox), "inherited SOCK_SEQPACKET socket on which the connections arrive")(
-      "stream-fd", po::value(&stream), "inherited TCP connection to the process in its new place");
+      "mailbox-fd", po::value(&mailbox), "inherited SOCK_SEQPACKET socket on which the connections arrive");
   try {
     po::variables_map given;
     po::store(po::parse_command_line(argc, argv, options), given);
@@ -27,11 +26,11 @@ int main(int argc, char** argv) {
       std::cout << "msmirror " MSOCKET_VERSION "\n";
       return 0;
     }
-    if (mailbox < 0 || stream < 0) throw std::runtime_error("--mailbox-fd and --stream-fd are needed; msdaemon gives them");
+    if (mailbox < 0) throw std::runtime_error("--mailbox-fd is needed; msdaemon gives it");
   } catch (const std::exception& error) {
     std::cerr << "msmirror: " << error.what() << "\n";
     return 1;
   }
   signal(SIGPIPE, SIG_IGN);
-  return msocket::mirror::Mirror(msocket::ScopedFd(mailbox), msocket::ScopedFd(stream)).run();
+  return msocket::mirror::Mirror(msocket::ScopedFd(mailbox)).run();
 }

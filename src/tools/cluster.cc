@@ -14,6 +14,7 @@ namespace {
 // A daemon that moves a large rank answers late, and says itself why it has given up: this is above the sum of its limits
 // (src/daemons/mover.cc). A host that vanishes is noticed by the link.
 constexpr Millis kMigrateLimit(400000);
+constexpr Millis kImageLimit(600000);  // a large image on a slow disk
 
 // Jobs are numbers to people: 2 before 10.
 bool rank_less(const proto::RankInfo& a, const proto::RankInfo& b) {
@@ -155,6 +156,18 @@ awaitable<std::vector<proto::RankInfo>> Cluster::all_ranks(std::vector<proto::No
   for (auto& [name, rank] : newest) all.push_back(std::move(rank));
   std::sort(all.begin(), all.end(), rank_less);
   co_return all;
+}
+
+awaitable<proto::Envelope> Cluster::ask(proto::NodeInfo node, proto::Envelope request) {
+  Link::Ptr link = co_await daemon(node);
+  std::string why;
+  try {
+    proto::Envelope reply = co_await link->call(std::move(request), kImageLimit);
+    co_return reply;
+  } catch (const std::exception& error) {
+    why = link->open() ? error.what() : "node " + node.name() + ": its daemon does not answer any more";
+  }
+  throw std::runtime_error(why);
 }
 
 awaitable<proto::MoveReport> Cluster::migrate(proto::NodeInfo from, std::string job, uint32_t rank, std::string to) {

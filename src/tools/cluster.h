@@ -43,6 +43,8 @@ class Cluster {
                                                     std::function<void(const std::string&)> failed);
   /// Moves one rank from `from`; throws the daemon's reason.
   awaitable<proto::MoveReport> migrate(proto::NodeInfo from, std::string job, uint32_t rank, std::string to);
+  /// Any request to a node's daemon; throws its reason.
+  awaitable<proto::Envelope> ask(proto::NodeInfo node, proto::Envelope request);
 
   const Config& config() const { return config_; }
   asio::any_io_executor executor() const { return executor_; }

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <filesystem>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -13,6 +14,7 @@
 
 #include "src/tools/cluster.h"
 #include "src/tools/options.h"
+#include "src/tools/show_image.h"
 #include "src/tools/table.h"
 
 namespace {
@@ -26,7 +28,10 @@ constexpr const char* kHelp =
     "  nodes [--json]                          nodes: cores, load, memory, ranks\n"
     "  strangers [--json]                      who was refused at the nodes' and the master's ports\n"
     "  migrate JOB:RANK --to NODE [--json]     moves one rank while it runs\n"
-    "  drain NODE                              moves every rank off a node\n";
+    "  drain NODE                              moves every rank off a node\n"
+    "  suspend JOB:RANK --image FILE [--json]  puts a rank into a file of its node; its connections wait\n"
+    "  resume FILE --node NODE [--json]        lets it run again, there\n"
+    "  image FILE [--json]                     what is in such a file\n";
 
 std::string dotted(uint32_t vip) {
   in_addr address{htonl(vip)};
@@ -42,7 +47,7 @@ std::string report_line(const proto::MoveReport& report) {
   std::snprintf(text, sizeof text, "%s  %s -> %s  %s  pause %.0f ms  total %.0f ms",
                 rank_name(report.job(), report.rank()).c_str(), report.from().c_str(), report.to().c_str(),
                 human_bytes(report.bytes()).c_str(), report.pause_ms(), report.total_ms());
-  return text;
+  return text + std::string(report.draining() ? "  (still draining: a peer has not taken what was sent to it)" : "");
 }
 
 class Msctl {
@@ -142,15 +147,65 @@ class Msctl {
     proto::NodeInfo from = co_await place_of(nodes, job, rank);
     if (from.name() == to) throw std::runtime_error("rank " + name + " is on node " + to + " already");
     proto::MoveReport report = co_await cluster_.migrate(from, job, rank, to);
+    print_report(name, report);
+    co_return 0;
+  }
+
+  void print_report(const std::string& name, const proto::MoveReport& report) const {
     if (json_)
       std::printf("%s\n", ordered_json({{"rank", name}, {"from", report.from()}, {"to", report.to()},
                                         {"start", report.start()}, {"bytes", report.bytes()},
                                         {"pause_ms", report.pause_ms()}, {"total_ms", report.total_ms()},
-                                        {"generation", report.generation()}, {"connections", report.connections()}})
+                                        {"generation", report.generation()}, {"connections", report.connections()},
+                                        {"draining", report.draining()}})
                               .dump()
                               .c_str());
     else
       std::printf("%s\n", report_line(report).c_str());
+  }
+
+  awaitable<int> suspend(std::string name, std::string path) {
+    std::string job = parse_rank_name(name).first;
+    uint32_t rank = parse_rank_name(name).second;
+    std::vector<proto::NodeInfo> nodes = co_await cluster_.nodes();
+    proto::NodeInfo from = co_await place_of(nodes, job, rank);
+    proto::Envelope request;
+    request.mutable_suspend()->set_job(job);
+    request.mutable_suspend()->set_rank(rank);
+    request.mutable_suspend()->set_path(std::filesystem::absolute(path).lexically_normal());
+    proto::Envelope reply = co_await cluster_.ask(from, std::move(request));
+    const auto& done = reply.suspend();
+    if (json_)
+      std::printf("%s\n", ordered_json({{"rank", name}, {"node", done.node()}, {"image", done.path()}, {"bytes", done.bytes()},
+                                        {"connections", done.connections()}, {"pause_ms", done.pause_ms()}})
+                              .dump()
+                              .c_str());
+    else
+      std::printf("%s  suspended on %s to %s  %s  %u connections\n", name.c_str(), done.node().c_str(), done.path().c_str(),
+                  human_bytes(done.bytes()).c_str(), done.connections());
+    co_return 0;
+  }
+
+  awaitable<int> resume(std::string path, std::string to) {
+    path = std::filesystem::absolute(path).lexically_normal();
+    std::vector<proto::NodeInfo> nodes = co_await cluster_.nodes();
+    check_node(nodes, to);
+    proto::NodeInfo destination = *find_node(nodes, to);
+    proto::Envelope question;
+    question.mutable_read_image()->set_path(path);
+    proto::Envelope answer = co_await cluster_.ask(destination, std::move(question));
+    const proto::ImageHead& head = answer.read_image().head();
+    const std::string job = head.prepare().start().job();
+    uint32_t rank = head.prepare().start().rank();
+    proto::NodeInfo from = co_await place_of(nodes, job, rank);
+    proto::Envelope request;
+    request.mutable_resume()->set_job(job);
+    request.mutable_resume()->set_rank(rank);
+    request.mutable_resume()->set_to(to);
+    request.mutable_resume()->set_path(path);
+    request.mutable_resume()->set_image_id(head.id());
+    proto::Envelope reply = co_await cluster_.ask(from, std::move(request));
+    print_report(rank_name(job, rank), reply.resume().report());
     co_return 0;
   }
 
@@ -269,22 +324,28 @@ awaitable<int> command(asio::any_io_executor executor, Config config, CommandLin
   if (name == "nodes") status = co_await msctl.nodes();
   if (name == "strangers") status = co_await msctl.strangers();
   if (name == "migrate") status = co_await msctl.migrate(words[1], line.text("to"));
+  if (name == "suspend") status = co_await msctl.suspend(words[1], line.text("image"));
+  if (name == "resume") status = co_await msctl.resume(words[1], line.text("node"));
   if (name == "drain") status = co_await msctl.drain(words[1]);
   co_return status;
 }
 
 void check_usage(const CommandLine& line) {
-  static const std::map<std::string, size_t> commands = {{"ps", 1}, {"nodes", 1}, {"strangers", 1}, {"migrate", 2},
-                                                        {"drain", 2}};
+  static const std::map<std::string, size_t> commands = {{"ps", 1}, {"nodes", 1}, {"strangers", 1}, {"migrate", 2}, {"drain", 2},
+                                                        {"suspend", 2}, {"resume", 2}, {"image", 2}};
   if (line.words.empty()) throw std::runtime_error("no command given (see msctl --help)");
   auto known = commands.find(line.words[0]);
   if (known == commands.end()) throw std::runtime_error("no command '" + line.words[0] + "' (see msctl --help)");
+  static const std::map<std::string, std::string> others = {{"drain", "NODE"}, {"resume", "FILE"}, {"image", "FILE"}};
+  auto other = others.find(line.words[0]);
   if (line.words.size() < known->second)
-    throw std::runtime_error(line.words[0] + ": " + (line.words[0] == "drain" ? "NODE" : "JOB:RANK") + " is missing");
+    throw std::runtime_error(line.words[0] + ": " + (other != others.end() ? other->second : "JOB:RANK") + " is missing");
   if (line.words.size() > known->second)
     throw std::runtime_error(line.words[0] + ": unexpected '" + line.words[known->second] + "'");
   if (line.words[0] == "migrate" && !line.has("to")) throw std::runtime_error("migrate: --to NODE is missing");
-  if (line.words[0] == "migrate") parse_rank_name(line.words[1]);
+  if (line.words[0] == "suspend" && !line.has("image")) throw std::runtime_error("suspend: --image FILE is missing");
+  if (line.words[0] == "resume" && !line.has("node")) throw std::runtime_error("resume: --node NODE is missing");
+  if (line.words[0] == "migrate" || line.words[0] == "suspend") parse_rank_name(line.words[1]);
 }
 }  // namespace
 
@@ -292,9 +353,12 @@ int main(int argc, char** argv) {
   try {
     po::options_description options = common_options();
     options.add_options()("to", po::value<std::string>()->value_name("NODE"), "where the rank is to go")(
+        "image", po::value<std::string>()->value_name("FILE"), "where a suspended rank is kept")(
+        "node", po::value<std::string>()->value_name("NODE"), "where it is to run again")(
         "json", "for programs");
     CommandLine line = parse_options(argc, argv, options, "msctl", kHelp);
     check_usage(line);
+    if (line.words[0] == "image") return show_image(line.words[1], line.has("json"));
     Config config = require_config(line);
     return run_tool("msctl", [&](asio::any_io_executor executor) { return command(executor, config, line); });
   } catch (const std::exception& error) {

@@ -18,8 +18,8 @@ constexpr unsigned kLegal[static_cast<unsigned>(ConnState::kCount)] = {
     /* kConnecting  */ bit(kEstablished) | bit(kFailed),
     /* kFailed      */ bit(kConnecting),
     /* kEstablished */ bit(kAwaiting) | bit(kDraining),   // this end moved | the peer moved
-    /* kAwaiting    */ bit(kDraining),
-    /* kDraining    */ bit(kEstablished) | bit(kBuffered) | bit(kDraining),  // the peer moved again
+    /* kAwaiting    */ bit(kDraining) | bit(kAwaiting),   // the new connection is there | this end moved on without it
+    /* kDraining    */ bit(kEstablished) | bit(kBuffered) | bit(kDraining) | bit(kAwaiting),  // ... | peer, this end moved again
     /* kBuffered    */ bit(kEstablished) | bit(kAwaiting) | bit(kDraining),
 };
 unsigned serial;

@@ -117,7 +117,7 @@ bool settled() {
 bool may_freeze() {
   bool connecting = false;
   for_each_vsocket([&](VSocket* vs) { connecting |= vs->state == ConnState::kConnecting; });
-  return !connecting && settled();
+  return !connecting;
 }
 
 }  // namespace msocket::transport

@@ -20,7 +20,7 @@ void drain_all();
 void tell_mirror_half_close(const ConnId& conn);
 /// True when no connection is on its way from an old place to a new one.
 bool settled();
-/// True when, besides, no connect() is under way: the process may be frozen.
+/// True when no connect() is under way: the process may be frozen. What is still on its way to it goes on to its next place.
 bool may_freeze();
 
 }  // namespace msocket::transport

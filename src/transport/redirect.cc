@@ -51,8 +51,9 @@ void release_orphan(VSocket* vs) {
 
 // The connections that wait in the listener channels come into the tables, to be accepted from there: only what is in the
 // tables can move, and follow a peer.
+uint32_t arrivals;  // of connections that are to be accepted out of the tables
+
 void take_waiting() {
-  static uint32_t arrivals = 0;
   for (int i = 0; i < used_vsockets; ++i) {
     VSocket* listener = &vsockets[i];
     if (listener->state != ConnState::kListening) continue;
@@ -140,6 +141,8 @@ void on_install(const wire::ControlRecord& record, int fd) {
     bool peer_moved = vs->state == ConnState::kEstablished || vs->state == ConnState::kBuffered;
     if (!mover && !peer_moved) {
       reply.error = EBUSY;  // the daemon asks again
+    } else if (peer_moved && record.peer_gen == vs->peer_gen) {
+      reply.error = ESTALE;  // this move of the peer is through: a second socket for it leads nowhere
     } else if (gone && peer_moved) {
       reply.error = EINVAL;
     } else {
@@ -190,6 +193,11 @@ VSocket* adopt(const VSocket* listener, const wire::AcceptRecord& record, int fd
     raw::fcntl(fd, F_SETFL, flags & ~O_NONBLOCK);
   }
   return vs;
+}
+
+bool lives(const VSocket* vs) {
+  return vs->state == ConnState::kEstablished || vs->state == ConnState::kBuffered || vs->state == ConnState::kDraining ||
+         vs->state == ConnState::kAwaiting;
 }
 
 long announce_listener(VSocket* vs, int fd) {
@@ -244,6 +252,25 @@ void restore_listener(VSocket* vs) {
 
 }  // namespace
 
+void adopt_held(const wire::ControlRecord& record) {
+  VSocket* listener = nullptr;
+  for_each_vsocket([&](VSocket* vs) {
+    if (vs->state == ConnState::kListening && vs->local.port == record.local.port) listener = vs;
+  });
+  if (!listener) return;
+  long fd = raw::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (fd < 0) return;
+  wire::AcceptRecord accepted{.peer_gen = record.peer_gen, .conn = record.conn, .peer = record.peer};
+  VSocket* vs = adopt(listener, accepted, move_high(static_cast<int>(fd)));
+  if (!vs) return;
+  set_state(vs, ConnState::kAwaiting);
+  vs->unaccepted = ++arrivals;
+  vs->from_mirror = true;
+  send_control(rt.control_fd, about(vs, wire::Control::kReconnect));
+  refresh(vs);
+  refresh(listener);
+}
+
 int restore_sockets(const wire::ControlRecord& start, int mirror_fd) {
   for (uint8_t& kind : ms_kind)
     if (kind == kOwn) kind = 0;  // those were the old process's
@@ -285,7 +312,7 @@ int restore_sockets(const wire::ControlRecord& start, int mirror_fd) {
       if (vs->option_fd >= 0 && (vs->saved->file_flags & O_NONBLOCK)) raw::fcntl(first, F_SETFL, flags | O_NONBLOCK);
     }
     if (vs->datagram != Datagram::kNo) restore_datagram(vs);
-    if (vs->state == ConnState::kEstablished || vs->state == ConnState::kBuffered) {
+    if (lives(vs)) {
       set_state(vs, ConnState::kAwaiting);
       vs->from_mirror = true;
       vs->old_ended = false;

@@ -19,6 +19,8 @@ void on_install(const wire::ControlRecord& record, int fd);
 /// Gives the daemon's end of a listener channel to the daemon; the descriptor is used up. 0 or -errno.
 long announce_listener(VSocket* vs, int fd);
 
+/// True for a connection that is there, in whatever state of a move: it goes along.
+bool lives(const VSocket* vs);
 /// The freeze: takes connections that wait in the listener channels into the tables, saves every socket's options.
 /// After this the process's memory says all that there is to say about its sockets.
 void prepare_freeze();
@@ -29,6 +31,9 @@ void undo_freeze();
 /// `start` is the daemon's kStart record; mirror_fd < 0: there is no mirror. Sends kReconnect and kListen records.
 /// Returns the number of connections announced.
 int restore_sockets(const wire::ControlRecord& start, int mirror_fd);
+
+/// In the new process, before it runs: a connection that was accepted for it while it was suspended. Sends kReconnect.
+void adopt_held(const wire::ControlRecord& record);
 
 /// Replaces the socket under all numbers of `vs` by `fd`, with the options and flags of what was there; closes `fd`.
 void put_under_numbers(VSocket* vs, int fd);

@@ -32,8 +32,8 @@ enum class Control : uint16_t {
   kFrozen,         ///< the process stands still and its image begins; arg0: connections; error+text: cannot be saved
   kReconnect,      ///< after a restore, one per connection: conn, local, peer, gens, flags
   kRestored,       ///< all memory and resources are in place; arg0: connections announced; error+text
-  kFork,           ///< the process is about to fork; fd: the daemon's end of the child's control channel
   kSettled,        ///< after a move: no connection is on its way any more
+  kFork,           ///< the process is about to fork; fd: the daemon's end of the child's control channel
   kUdpBind = 40,   ///< local; peer: the real address and port; fd: the same socket, for what comes to it after a move
   kUdpUnbind,      ///< local
   kUdpLookup,      ///< peer: where is it?
@@ -46,6 +46,7 @@ enum class Control : uint16_t {
   kCommit,         ///< to the old process: the new one runs; end without a trace
   kRollback,       ///< to the old process: nothing has happened; go on
   kResume,         ///< to the new process: run
+  kHeld,           ///< to the new process, before kResume: conn, local, peer, peer_gen: accepted for it while it was suspended
   kHold,           ///< conn, arg0, arg1 as in kInstall; flags: kFlagHold; answered by kInstalled
   kUdpPlace = 104, ///< peer, local: the real address and port behind it; or error. Answers kUdpLookup, or corrects it later
 };

@@ -31,16 +31,29 @@ struct MirrorFrame {
 static_assert(sizeof(MirrorFrame) == 32);
 
 enum class Mailbox : uint32_t {
-  kConn = 1,  ///< from the frozen process: one of its connections; the socket is the message's descriptor
-  kGo = 2,    ///< from the daemon: committed, begin
+  kConn = 1,      ///< one of the frozen process's connections; with a socket of it, if there is one: the next in order
+  kGo = 2,        ///< from the daemon, with the stream to the new process: committed, begin
+  kUpstream = 3,  ///< from the frozen process: the stream of its own mirror, from a move before, that has not ended yet
 };
+
+// Flags of kConn.
+inline constexpr uint32_t kAfterUpstream = 1;  ///< the mirror before has still to give this connection's end: that comes first
+inline constexpr uint32_t kShut = 2;           ///< our side of this socket is shut down already
+/// From the daemon: the peer was given the other end of this socket, but nobody knows yet whether it has taken it. If it
+/// does, the first bytes are a wire::Answer that says kOk; if it does not, the socket ends, or says something else.
+inline constexpr uint32_t kUndecided = 4;
 
 /// One message in the mirror's mailbox (SOCK_SEQPACKET). The mailbox's end without kGo means: called off, exit.
 struct MailboxRecord {
   uint32_t magic = kMirrorMagic;
   Mailbox type{};
   ConnId conn{};
+  uint32_t flags = 0;
+  uint32_t frame_have = 0;  ///< kUpstream: so many bytes of `frame` were read,
+  uint32_t frame_left = 0;  ///< and, when that is all of it, so many of its data are still to come
+  uint32_t pad = 0;
+  MirrorFrame frame{};
 };
-static_assert(sizeof(MailboxRecord) == 24);
+static_assert(sizeof(MailboxRecord) == 72);
 
 }  // namespace msocket::wire

@@ -10,9 +10,12 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include <functional>
 #include <future>
 #include <map>
 #include <thread>
+
+#include "src/wire/conn_header.h"
 
 namespace msocket::mirror {
 namespace {
@@ -82,7 +85,8 @@ class MirrorTest : public testing::Test {
     mailbox_.reset(pair[0]);
     auto [ours, theirs] = tcp_pair();
     process_ = std::move(ours);
-    auto mirror = std::make_shared<Mirror>(ScopedFd(pair[1]), std::move(theirs));
+    stream_ = std::move(theirs);
+    auto mirror = std::make_shared<Mirror>(ScopedFd(pair[1]));
     status_ = std::async(std::launch::async, [mirror]() mutable {
       int status = mirror->run();
       mirror.reset();  // its descriptors are closed when run() has returned, as when the program ends
@@ -93,16 +97,20 @@ class MirrorTest : public testing::Test {
   ~MirrorTest() override {
     mailbox_.reset();
     process_.reset();
+    stream_.reset();
     peers_.clear();
     old_.clear();
+    upstream_.reset();
     if (status_.valid() && status_.wait_for(std::chrono::milliseconds(kLimitMs)) != std::future_status::ready) {
       ADD_FAILURE() << "the mirror does not end";
       abort();  // its thread cannot be ended otherwise
     }
   }
 
-  void post(wire::Mailbox type, const ConnId& id = {}, int fd = -1, uint32_t magic = wire::kMirrorMagic) {
-    wire::MailboxRecord record{.magic = magic, .type = type, .conn = id};
+  void post(wire::Mailbox type, const ConnId& id = {}, int fd = -1, uint32_t flags = 0) {
+    post(wire::MailboxRecord{.type = type, .conn = id, .flags = flags}, fd);
+  }
+  void post(wire::MailboxRecord record, int fd) {
     iovec part{&record, sizeof record};
     union {
       cmsghdr header;
@@ -121,16 +129,46 @@ class MirrorTest : public testing::Test {
   }
 
   /// A connection of the frozen process, posted to the mirror. The old process keeps its own descriptor until commit().
-  void connection(const ConnId& id) {
+  void connection(const ConnId& id, uint32_t flags = 0) {
     auto [peer, old] = tcp_pair();
-    post(wire::Mailbox::kConn, id, old.get());
+    post(wire::Mailbox::kConn, id, old.get(), flags);
     peers_[id] = std::move(peer);
     old_[id] = std::move(old);
   }
 
+  /// The stream of the mirror before; we play that mirror.
+  void upstream(const std::string& half_read = {}, uint32_t have = 0, uint32_t left = 0) {
+    auto [ours, theirs] = tcp_pair();
+    wire::MailboxRecord record{.type = wire::Mailbox::kUpstream, .frame_have = have, .frame_left = left};
+    memcpy(&record.frame, half_read.data(), half_read.size());
+    post(record, theirs.get());
+    upstream_ = std::move(ours);
+  }
+
+  static std::string frame_text(wire::Mirror type, const ConnId& id, const std::string& data = {}) {
+    wire::MirrorFrame frame{.type = type, .conn = id, .len = static_cast<uint32_t>(data.size())};
+    return std::string(reinterpret_cast<const char*>(&frame), sizeof frame) + data;
+  }
+
+  /// The mirror before is told to end this peer's old stream.
+  void upstream_told(const ConnId& id) {
+    wire::MirrorFrame frame;
+    ASSERT_TRUE(readable(upstream_.get())) << "the mirror before is told nothing";
+    ASSERT_EQ(recv(upstream_.get(), &frame, sizeof frame, MSG_WAITALL), static_cast<ssize_t>(sizeof frame));
+    EXPECT_EQ(frame.type, wire::Mirror::kHalfClose);
+    EXPECT_EQ(frame.conn, id);
+  }
+
+  static std::string answer_text(wire::Verdict verdict) {
+    wire::Answer answer;
+    answer.verdict = verdict;
+    return std::string(reinterpret_cast<const char*>(&answer), sizeof answer);
+  }
+
   /// The old process ends, the mirror begins.
   void commit() {
-    post(wire::Mailbox::kGo);
+    post(wire::Mailbox::kGo, {}, stream_.get());
+    stream_.reset();
     mailbox_.reset();
     old_.clear();
   }
@@ -189,7 +227,7 @@ class MirrorTest : public testing::Test {
     return status_.get();
   }
 
-  ScopedFd mailbox_, process_;
+  ScopedFd mailbox_, process_, stream_, upstream_;
   std::map<ConnId, ScopedFd> peers_, old_;
   std::map<ConnId, std::string> received_;
   std::map<ConnId, wire::Mirror> ended_;
@@ -323,7 +361,7 @@ TEST_F(MirrorTest, BeforeTheCommitItReadsNothing) {
 
 TEST_F(MirrorTest, ADamagedMailboxIsACallOff) {
   connection(kA);
-  post(wire::Mailbox::kGo, {}, -1, 0x12345678);
+  post(wire::MailboxRecord{.magic = 0x12345678, .type = wire::Mailbox::kGo}, stream_.get());
   EXPECT_EQ(status(), 0);
   send_all(old_[kA], "alive");
   shutdown(old_[kA].get(), SHUT_WR);
@@ -369,6 +407,196 @@ TEST_F(MirrorTest, AFrameMayComeInPieces) {
   shutdown(peers_[kA].get(), SHUT_WR);
   read_frames_until_ended(1);
   EXPECT_EQ(end(), 0);
+}
+
+// ---- a chain of mirrors
+
+TEST_F(MirrorTest, WhatTheMirrorBeforeSaysComesFirst) {
+  upstream();
+  connection(kA, wire::kAfterUpstream);
+  send_all(peers_[kA], "third, ");
+  commit();
+  send_all(upstream_, frame_text(wire::Mirror::kData, kA, "first, "));
+  send_all(upstream_, frame_text(wire::Mirror::kData, kA, "second, "));
+  read_frames([&] { return received_[kA] == "first, second, "; });
+  EXPECT_TRUE(nothing_to_read(process_)) << "its own came before the other's end";
+  send_all(upstream_, frame_text(wire::Mirror::kEof, kA));
+  send_all(peers_[kA], "fourth");
+  shutdown(peers_[kA].get(), SHUT_WR);
+  read_frames_until_ended(1);
+  EXPECT_EQ(received_[kA], "first, second, third, fourth");
+  EXPECT_EQ(ended_[kA], wire::Mirror::kEof);
+  half_close(kA);
+  upstream_told(kA);
+  upstream_.reset();
+  EXPECT_EQ(end(), 0);
+}
+
+TEST_F(MirrorTest, AConnectionThatHasNoSocketEndsWithTheMirrorBefore) {
+  upstream();
+  post(wire::Mailbox::kConn, kA, -1, wire::kAfterUpstream);
+  post(wire::Mailbox::kConn, kB, -1, wire::kAfterUpstream);
+  commit();
+  half_close(kA);
+  upstream_told(kA);
+  send_all(upstream_, frame_text(wire::Mirror::kData, kA, "all of it") + frame_text(wire::Mirror::kEof, kA) +
+                          frame_text(wire::Mirror::kReset, kB));
+  read_frames_until_ended(2);
+  EXPECT_EQ(received_[kA], "all of it");
+  EXPECT_EQ(ended_[kA], wire::Mirror::kEof);
+  EXPECT_EQ(ended_[kB], wire::Mirror::kReset);
+  upstream_.reset();
+  EXPECT_EQ(end(), 0);
+}
+
+TEST_F(MirrorTest, AConnectionWhoseEndHadComeIsEndedOnce) {
+  post(wire::Mailbox::kConn, kA);
+  commit();
+  read_frames_until_ended(1);
+  EXPECT_EQ(ended_[kA], wire::Mirror::kEof);
+  EXPECT_EQ(end(), 0);
+}
+
+TEST_F(MirrorTest, AFrameThatTheOldProcessHasHalfRead) {
+  std::string whole = frame_text(wire::Mirror::kData, kA, "0123456789");
+  upstream(whole.substr(0, sizeof(wire::MirrorFrame)), sizeof(wire::MirrorFrame), 4);
+  post(wire::Mailbox::kConn, kA, -1, wire::kAfterUpstream);
+  commit();
+  send_all(upstream_, "6789" + frame_text(wire::Mirror::kEof, kA));
+  read_frames_until_ended(1);
+  EXPECT_EQ(received_[kA], "6789");
+  upstream_.reset();
+  EXPECT_EQ(end(), 0);
+}
+
+TEST_F(MirrorTest, AHeaderThatTheOldProcessHasHalfRead) {
+  std::string whole = frame_text(wire::Mirror::kData, kA, "0123456789");
+  upstream(whole.substr(0, 7), 7);
+  post(wire::Mailbox::kConn, kA, -1, wire::kAfterUpstream);
+  commit();
+  send_all(upstream_, whole.substr(7) + frame_text(wire::Mirror::kEof, kA));
+  read_frames_until_ended(1);
+  EXPECT_EQ(received_[kA], "0123456789");
+  upstream_.reset();
+  EXPECT_EQ(end(), 0);
+}
+
+TEST_F(MirrorTest, WhatTheProgramHasClosedIsNotPassedOn) {
+  upstream();
+  post(wire::Mailbox::kConn, kA, -1, wire::kAfterUpstream);
+  commit();
+  send_all(upstream_, frame_text(wire::Mirror::kData, kB, "for nobody") + frame_text(wire::Mirror::kEof, kB) +
+                          frame_text(wire::Mirror::kEof, kA));
+  read_frames_until_ended(1);
+  EXPECT_EQ(received_.count(kB), 0u);
+  EXPECT_EQ(ended_.count(kB), 0u);
+  upstream_.reset();
+  EXPECT_EQ(end(), 0);
+}
+
+TEST_F(MirrorTest, WhenTheMirrorBeforeDiesWhatHungOnItIsReset) {
+  upstream();
+  connection(kA, wire::kAfterUpstream);
+  connection(kB);
+  send_all(old_[kA], "last words");
+  commit();
+  send_all(peers_[kA], "with a gap before it");
+  upstream_.reset();
+  read_frames_until_ended(1);
+  EXPECT_EQ(ended_[kA], wire::Mirror::kReset);
+  EXPECT_EQ(received_.count(kA), 0u) << "bytes behind a gap";
+  for (const ConnId& id : {kA, kB}) half_close(id);
+  EXPECT_EQ(read_to_end(peers_[kA].get()), "last words");
+  for (const ConnId& id : {kA, kB}) shutdown(peers_[id].get(), SHUT_WR);
+  read_frames_until_ended(2);
+  EXPECT_EQ(ended_[kB], wire::Mirror::kEof);
+  EXPECT_EQ(end(), 0);
+}
+
+TEST_F(MirrorTest, OldAndNewSocketOfAConnectionAreReadInOrder) {
+  connection(kA, wire::kShut);
+  ScopedFd first_peer = std::move(peers_[kA]);
+  shutdown(old_[kA].get(), SHUT_WR);  // as the process does when the peer's new connection comes
+  connection(kA);
+  send_all(peers_[kA], "new");
+  send_all(first_peer, "old, ");
+  commit();
+  read_frames([&] { return received_[kA] == "old, "; });
+  EXPECT_TRUE(nothing_to_read(process_));
+  half_close(kA);
+  EXPECT_EQ(read_to_end(peers_[kA].get()), "");
+  shutdown(peers_[kA].get(), SHUT_WR);
+  shutdown(first_peer.get(), SHUT_WR);
+  read_frames_until_ended(1);
+  EXPECT_EQ(received_[kA], "old, new");
+  EXPECT_EQ(end(), 0);
+}
+
+// ---- a new connection of which nobody knows whether the peer has taken it
+
+TEST_F(MirrorTest, UndecidedAndTaken) {
+  upstream();
+  post(wire::Mailbox::kConn, kA, -1, wire::kAfterUpstream);
+  connection(kA, wire::kUndecided);
+  commit();
+  std::string answer = answer_text(wire::Verdict::kOk);
+  send_all(peers_[kA], answer.substr(0, 20));
+  send_all(peers_[kA], answer.substr(20) + "after the switch");
+  upstream_told(kA);
+  send_all(upstream_, frame_text(wire::Mirror::kData, kA, "before, "));
+  send_all(upstream_, frame_text(wire::Mirror::kEof, kA));
+  read_frames([&] { return received_[kA] == "before, after the switch"; });
+  EXPECT_EQ(ended_.size(), 0u) << "the peer has not left that connection";
+  half_close(kA);
+  upstream_told(kA);
+  EXPECT_EQ(read_to_end(peers_[kA].get()), "");
+  shutdown(peers_[kA].get(), SHUT_WR);
+  read_frames_until_ended(1);
+  upstream_.reset();
+  EXPECT_EQ(end(), 0);
+}
+
+TEST_F(MirrorTest, UndecidedAndTakenAfterTheMirrorBeforeHasEnded) {
+  post(wire::Mailbox::kConn, kA);
+  connection(kA, wire::kUndecided);
+  commit();
+  half_close(kA);
+  send_all(peers_[kA], answer_text(wire::Verdict::kOk) + "late");
+  EXPECT_EQ(read_to_end(peers_[kA].get()), "");
+  shutdown(peers_[kA].get(), SHUT_WR);
+  read_frames_until_ended(1);
+  EXPECT_EQ(received_[kA], "late");
+  EXPECT_EQ(end(), 0);
+}
+
+TEST_F(MirrorTest, UndecidedAndNotTaken) {
+  upstream();
+  for (const ConnId& id : {kA, kB}) {
+    post(wire::Mailbox::kConn, id, -1, wire::kAfterUpstream);
+    connection(id, wire::kUndecided);
+  }
+  commit();
+  for (const ConnId& id : {kA, kB})
+    send_all(upstream_, frame_text(wire::Mirror::kData, id, "all") + frame_text(wire::Mirror::kEof, id));
+  read_frames([&] { return received_[kA] == "all" && received_[kB] == "all"; });
+  EXPECT_EQ(ended_.size(), 0u) << "ended before it was decided";
+  send_all(peers_[kA], answer_text(wire::Verdict::kNotYet));
+  peers_[kB].reset();
+  read_frames_until_ended(2);
+  EXPECT_EQ(ended_[kA], wire::Mirror::kEof);
+  EXPECT_EQ(ended_[kB], wire::Mirror::kEof);
+  upstream_.reset();
+  EXPECT_EQ(end(), 0);
+}
+
+TEST_F(MirrorTest, UndecidedWhenTheProcessDies) {
+  connection(kA, wire::kUndecided);
+  commit();
+  process_.reset();
+  send_all(peers_[kA], answer_text(wire::Verdict::kOk) + "into the void");
+  EXPECT_EQ(read_to_end(peers_[kA].get()), "");
+  peers_[kA].reset();
+  EXPECT_EQ(status(), 1);
 }
 
 }  // namespace

@@ -30,8 +30,8 @@ TEST(ConnState, OnlyTheseTransitionsAreLegal) {
       {kConnecting, {kEstablished, kFailed}},
       {kFailed, {kConnecting}},
       {kEstablished, {kAwaiting, kDraining}},
-      {kAwaiting, {kDraining}},
-      {kDraining, {kEstablished, kBuffered, kDraining}},
+      {kAwaiting, {kDraining, kAwaiting}},
+      {kDraining, {kEstablished, kBuffered, kDraining, kAwaiting}},
       {kBuffered, {kEstablished, kAwaiting, kDraining}},
   };
   for (ConnState from : all_states())

@@ -103,8 +103,10 @@ TEST(Layout, OfTheControlChannel) {
   EXPECT_AT(AcceptRecord, peer_gen, 4);
   EXPECT_AT(AcceptRecord, conn, 8);
   EXPECT_AT(AcceptRecord, peer, 24);
-  EXPECT_LAYOUT(MailboxRecord, 24);
+  EXPECT_LAYOUT(MailboxRecord, 72);
   EXPECT_AT(MailboxRecord, conn, 8);
+  EXPECT_AT(MailboxRecord, flags, 24);
+  EXPECT_AT(MailboxRecord, frame, 40);
   EXPECT_EQ(static_cast<int>(Control::kHello), 1);
   EXPECT_EQ(static_cast<int>(Control::kSettled), 9);
   EXPECT_EQ(static_cast<int>(Control::kStart), 64);
