@@ -117,7 +117,7 @@ TEST(Layout, OfTheControlChannel) {
 }
 
 TEST(Layout, OfTheImage) {
-  EXPECT_EQ(kImageVersion, 1u);
+  EXPECT_EQ(kImageVersion, 2u);
   EXPECT_EQ(kImageMagic, 0x31676d4974656b73u);
   EXPECT_LAYOUT(ImageHeader, 120);
   EXPECT_AT(ImageHeader, version, 8);
@@ -127,11 +127,12 @@ TEST(Layout, OfTheImage) {
   EXPECT_AT(ImageHeader, context, 48);
   EXPECT_AT(ImageHeader, tid_field, 72);
   EXPECT_AT(ImageHeader, rseq_area, 104);
-  EXPECT_LAYOUT(ImageRegion, 232);
+  EXPECT_LAYOUT(ImageRegion, 240);
   EXPECT_AT(ImageRegion, offset, 16);
   EXPECT_AT(ImageRegion, prot, 24);
   EXPECT_AT(ImageRegion, kind, 28);
-  EXPECT_AT(ImageRegion, path, 32);
+  EXPECT_AT(ImageRegion, all, 32);
+  EXPECT_AT(ImageRegion, path, 40);
   EXPECT_LAYOUT(ImageRun, 16);
 }
 
