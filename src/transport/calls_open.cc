@@ -185,9 +185,10 @@ long do_accept(int fd, sockaddr* address, socklen_t* length, int flags) {
       if (r != -EAGAIN) return r;
     }
     if (nonblocking(fd)) return -EAGAIN;
-    pollfd p{fd, POLLIN, 0};
+    // Not by poll, which no signal restarts: a handler with SA_RESTART must not be seen here.
+    char byte;
     uint32_t signals = rt.signals;
-    long r = ms_stub_equal(reinterpret_cast<long>(&p), 1, -1, 0, 0, 0, SYS_poll, &rt.epoch, epoch);
+    long r = ms_stub_equal(fd, reinterpret_cast<long>(&byte), 1, MSG_PEEK, 0, 0, SYS_recvfrom, &rt.epoch, epoch);
     if (r == -EINTR && rt.signals == signals) return -EINTR;
   }
 }
