@@ -130,6 +130,7 @@ void on_install(const wire::ControlRecord& record, int fd) {
         vs->out.clear();
       }
       if (vs->write_shut) raw::shutdown(vs->fd, SHUT_WR);
+      if (vs->read_shut) raw::shutdown(vs->fd, SHUT_RD);
       vs->peer_gen = record.peer_gen;
       set_state(vs, ConnState::kDraining);
       if (mover) {

@@ -95,6 +95,7 @@ void detach(int fd) {
 void set_state(VSocket* vs, ConnState to) { change_state(vs->state, to, vs->fd, vs->conn); }
 
 void refresh(VSocket* vs) {
+  if (vs->read_shut) vs->in.clear();  // nobody will ask
   if (vs->state == ConnState::kDraining && vs->old_ended && vs->old_fd < 0)
     set_state(vs, vs->in.size() || vs->reset ? ConnState::kBuffered : ConnState::kEstablished);
   else if (vs->state == ConnState::kBuffered && vs->in.size() == 0 && !vs->reset)
