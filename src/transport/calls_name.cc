@@ -9,6 +9,7 @@
 #include <sys/utsname.h>
 
 #include "src/transport/calls.h"
+#include "src/transport/drain.h"
 #include "src/transport/names.h"
 #include "src/transport/raw.h"
 #include "src/transport/runtime.h"
@@ -33,9 +34,12 @@ long do_fcntl(int fd, int command, long argument) {
 long do_ioctl(int fd, unsigned long request, long argument) {
   if ((kind_of(fd) & kReadSlow) && request == FIONREAD) {
     Section section;
-    if (VSocket* vs = vsocket_of[fd]; vs && vs->in.size()) {
-      *reinterpret_cast<int*>(argument) = static_cast<int>(vs->in.size());
-      return 0;
+    // What has come over the new connection is not the next to be read: it does not count yet.
+    if (VSocket* vs = vsocket_of[fd]) {
+      drain_all();
+      int* there = reinterpret_cast<int*>(argument);
+      if (vs->shared && vs->old_fd >= 0 && vs->in.size() == 0) return raw::sys(SYS_ioctl, vs->old_fd, request, argument);
+      if (vs->state > ConnState::kEstablished) return *there = static_cast<int>(vs->in.size()), 0;
     }
   }
   return raw::sys(SYS_ioctl, fd, request, argument);
