@@ -66,7 +66,13 @@ long do_getsockopt(int fd, int level, int name, void* value, socklen_t* length) 
       vs->error = 0;
       return 0;
     }
-    if (vs && vs->option_fd >= 0 && !(level == SOL_SOCKET && name == SO_ACCEPTCONN))
+    if (vs && vs->state == ConnState::kListening && level == SOL_SOCKET && name == SO_ACCEPTCONN && length &&
+        *length >= sizeof(int)) {
+      *static_cast<int*>(value) = 1;
+      *length = sizeof(int);
+      return 0;
+    }
+    if (vs && vs->option_fd >= 0)
       return raw::getsockopt(vs->option_fd, level, name, value, length);
   }
   return raw::getsockopt(fd, level, name, value, length);
