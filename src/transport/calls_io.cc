@@ -221,6 +221,21 @@ long write_parts(int fd, const iovec* parts, size_t count, size_t done, int flag
   return static_cast<long>(done);
 }
 
+long read_parts(int fd, const iovec* parts, size_t count, size_t done, int flags) {
+  size_t skip = done;
+  for (size_t i = 0; i < count; ++i) {
+    if (skip >= parts[i].iov_len) {
+      skip -= parts[i].iov_len;
+      continue;
+    }
+    long end = read_rest(fd, parts[i].iov_base, parts[i].iov_len, skip, flags);
+    done += static_cast<size_t>(end) - skip;
+    if (static_cast<size_t>(end) < parts[i].iov_len) break;
+    skip = 0;
+  }
+  return static_cast<long>(done);
+}
+
 long do_writev(int fd, const iovec* parts, int count) {
   if (!kind_of(fd) || count < 0) return raw::sys(SYS_writev, fd, parts, count);
   long r = guarded_write(fd, SYS_writev, as_long(parts), count, 0, 0, 0, parts, static_cast<size_t>(count), 0);
