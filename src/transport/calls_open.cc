@@ -130,6 +130,7 @@ namespace {
 // A connection that was accepted for the program on the old node, before it moved.
 long accept_moved(VSocket* listener, sockaddr* address, socklen_t* length, int flags) {
   VSocket* first = nullptr;
+  if (listener->quiet) return -EAGAIN;
   for_each_vsocket([&](VSocket* vs) {
     if (!first && vs->unaccepted && vs->local.port == listener->local.port) first = vs;
   });

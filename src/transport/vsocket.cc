@@ -31,6 +31,7 @@ void set_kind(int fd, uint8_t bits) {
 
 bool has_unaccepted(const VSocket* listener) {
   bool found = false;
+  if (listener->quiet) return found;  // another listener may have the same port
   for_each_vsocket([&](VSocket* vs) { found |= vs->unaccepted && vs->local.port == listener->local.port; });
   return found;
 }
