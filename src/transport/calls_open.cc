@@ -116,6 +116,7 @@ long do_listen(int fd, int backlog) {
   vs->backlog = backlog;
   r = announce_listener(vs, pair[1]);
   if (nonblocking(vs->fd)) raw::fcntl(pair[0], F_SETFL, O_NONBLOCK);
+  take_out_watches(vs);  // an epoll set may have it already
   for_each_number(vs, [&](int number) {
     raw::dup3(pair[0], number, raw::fcntl(number, F_GETFD) & FD_CLOEXEC ? O_CLOEXEC : 0);
   });
