@@ -200,7 +200,10 @@ void prepare_freeze() {
     void* at = raw::mmap(nullptr, sizeof(SavedOptions), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS);
     vs->saved = raw::failed(at) ? nullptr : static_cast<SavedOptions*>(at);
     if (vs->saved) save_options(vs->option_fd >= 0 ? vs->option_fd : vs->fd, vs->saved);
-    if (vs->saved) vs->saved->close_on_exec = raw::fcntl(vs->fd, F_GETFD) & FD_CLOEXEC;
+    for_each_number(vs, [](int number) {
+      bool set = raw::fcntl(number, F_GETFD) & FD_CLOEXEC;
+      ms_kind[number] = static_cast<uint8_t>((ms_kind[number] & ~kCloseOnExec) | (set ? kCloseOnExec : 0));
+    });
     if (vs->saved && vs->option_fd >= 0) vs->saved->file_flags = raw::fcntl(vs->fd, F_GETFL) & O_NONBLOCK;
   });
 }
@@ -258,7 +261,7 @@ int restore_sockets(const wire::ControlRecord& start, int mirror_fd) {
     }
     for_each_number(vs, [&](int number) {
       if (number != first) raw::dup3(first, number, 0);
-      if (vs->saved && vs->saved->close_on_exec) raw::fcntl(number, F_SETFD, FD_CLOEXEC);
+      if (ms_kind[number] & kCloseOnExec) raw::fcntl(number, F_SETFD, FD_CLOEXEC);
     });
     if (vs->saved) {
       apply_options(*vs->saved, vs->option_fd >= 0 ? vs->option_fd : first);
