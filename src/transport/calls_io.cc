@@ -73,8 +73,17 @@ long read_step(int fd, const iovec* parts, size_t count, int flags) {
       if (vs->read_shut) return 0;
       size_t wanted = total(parts, count);
       drain_mirror();
+      if (vs->shared && vs->old_fd >= 0 && (flags & MSG_PEEK) && vs->in.size() == 0) {
+        // Only a look: what is taken into memory no other process would see.
+        msghdr message{};
+        message.msg_iov = const_cast<iovec*>(parts);
+        message.msg_iovlen = count;
+        long n = raw::sys(SYS_recvmsg, vs->old_fd, &message, MSG_PEEK | MSG_DONTWAIT);
+        if (n > 0) return n;
+        wanted = 0;
+      }
       drain_old(vs, wanted);
-      if (wanted == 0) return 0;
+      if (total(parts, count) == 0) return 0;
       if (vs->in.size()) {
         long n = deliver(vs, parts, count, flags & MSG_PEEK);
         refresh(vs);

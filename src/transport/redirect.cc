@@ -107,8 +107,9 @@ void on_install(const wire::ControlRecord& record, int fd) {
     reply.error = ESTALE;
   } else {
     if (vs->state == ConnState::kDraining && vs->old_fd >= 0) {
-      // The peer has moved again. Its first mirror has ended before it could, so all of that stream is here.
-      drain_old(vs);
+      // The peer has moved again. Its first mirror has ended before it could, so all of that stream is here. What others
+      // share stays for them: until they have read it the daemon is told to ask again.
+      drain_old(vs, vs->shared ? 0 : kAll);
     }
     bool mover = vs->state == ConnState::kAwaiting;
     bool peer_moved = vs->state == ConnState::kEstablished || vs->state == ConnState::kBuffered;
@@ -137,8 +138,10 @@ void on_install(const wire::ControlRecord& record, int fd) {
         tell_mirror_half_close(vs->conn);
       } else {
         raw::shutdown(vs->old_fd, SHUT_WR);
-        arm(vs->old_fd);
-        drain_old(vs);
+        // Not a shared one: O_NONBLOCK would be there for the others, too, who have yet to copy the program's own from it.
+        // Who asks for its bytes waits at the descriptor itself.
+        if (!vs->shared) arm(vs->old_fd);
+        drain_old(vs, vs->shared ? 0 : kAll);
       }
       refresh(vs);
       if (vs->orphan) release_orphan(vs);
