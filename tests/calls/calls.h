@@ -57,6 +57,8 @@ void progress(void);
 void ready(void);
 /* The harness wants the end. */
 int stopping(void);
+/* The client has come to its end; it says so itself with `now`. */
+int client_ended(int now);
 int64_t now_us(void);
 unsigned dice(unsigned below);
 

@@ -219,13 +219,14 @@ void mode_fork_accept(enum role role) {
         MUST(close(fds[i]) == 0);
       }
     }
+    client_ended(1);
     return;
   }
   int listener = listen_here(10);
   for (int i = 0; i < CHILDREN; ++i)
     if ((children[i] = must_fork()) == 0)
       for (;;) echo_until_end(accept_from(listener));
-  while (!stopping()) {
+  while (!client_ended(0)) {
     poll(NULL, 0, 20);
     MUST(waitpid(-1, &status, WNOHANG) == 0); /* none has ended */
     progress();

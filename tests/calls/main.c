@@ -28,6 +28,13 @@ void die(const char* format, ...) {
   _exit(1);
 }
 
+int client_ended(int now) {
+  char path[4096];
+  snprintf(path, sizeof path, "%s.client", stop_file);
+  if (now) MUST(close(open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600)) == 0);
+  return access(path, F_OK) == 0;
+}
+
 int64_t now_us(void) {
   struct timespec t;
   clock_gettime(CLOCK_MONOTONIC, &t);
