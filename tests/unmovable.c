@@ -1,10 +1,9 @@
 /* SPDX-FileCopyrightText: 2026 The msocket authors
  * SPDX-License-Identifier: MIT
  *
- * An MPI program whose rank 0 has what cannot be carried to another node: unmovable deleted|socket|child|thread|nothing
+ * An MPI program whose rank 0 has what cannot be carried to another node: unmovable socket|child|thread|nothing
  * STOP. It lets it go when the file STOP.free exists, and ends when STOP does.
  */
-#include <fcntl.h>
 #include <mpi.h>
 #include <pthread.h>
 #include <signal.h>
@@ -36,8 +35,6 @@ int main(int argc, char** argv) {
   MPI_Init(&argc, &argv);
   MPI_Comm_rank(MPI_COMM_WORLD, &rank);
   if (rank == 0) {
-    snprintf(path, sizeof path, "%s.deleted", stop);
-    if (!strcmp(what, "deleted")) held = (fd = open(path, O_RDWR | O_CREAT, 0600)) >= 0 && unlink(path) == 0;
     /* Not through libmsocket, which would make a socket of its own of it */
     if (!strcmp(what, "socket")) held = (fd = (int)syscall(SYS_socket, AF_INET, SOCK_STREAM, 0)) >= 0;
     if (!strcmp(what, "child")) {

@@ -4,7 +4,7 @@
  * msocket: migratable sockets. Every function has the signature, the return value and the errno of the POSIX function
  * without the prefix, and works on every descriptor: on one that is not a virtual socket it is that POSIX function.
  *
- * A stream socket of AF_INET that binds to or connects to an address of the virtual network (240.0.0.0/8 unless the
+ * A stream socket of AF_INET or AF_INET6 that binds to or connects to an address of the virtual network (240.0.0.0/8 unless the
  * daemon says otherwise), or that listens, in a process started by msrun or mpiexec -migratable, is virtual: its
  * connections follow the process to another node, and those of its peers follow it there. In any other process all of
  * this is plain sockets.
@@ -13,8 +13,8 @@
  * virtual one (doc/datagrams.md). Its datagrams may be lost; none comes twice or from a stranger.
  *
  * Descriptors: a virtual socket's number is a live kernel descriptor and stays the same across moves.
- * Threads: one thread (this version). Signals: SIGRTMAX-4 (60) belongs to the library. Blocking calls are not
- * interrupted by it. Async-signal-safe: ms_read, ms_write, ms_send, ms_recv, ms_close, as in POSIX.
+ * Threads: any number, but a process with more than one cannot move itself; its peers can. Signals: SIGRTMAX-4 (60) belongs
+ * to the library. Blocking calls are not interrupted by it. Async-signal-safe: ms_read, ms_write, ms_send, ms_recv, ms_close, as in POSIX.
  * Paper: sections 3 to 5.
  */
 #ifndef MSOCKET_MSOCKET_H

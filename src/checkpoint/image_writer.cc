@@ -89,7 +89,10 @@ bool list_regions(wire::ImageHeader* header, ImageRegion* regions, char* text, u
     region.offset = map.offset;
     region.prot = map.prot;
     region.kind = RegionKind::kAnon;
-    if (map.shared) {
+    // A file that is only read through a shared mapping (libc's tables) is the same file in a private one.
+    bool only_read = !(map.prot & PROT_WRITE) && map.path_length && map.path[0] == '/' && !is_deleted(map) &&
+                     !path_starts(map, "/dev/") && !path_starts(map, "/memfd:");
+    if (map.shared && !only_read) {
       refuse_map(why, map, " is shared memory");
       return false;
     }

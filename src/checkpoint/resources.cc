@@ -57,6 +57,7 @@ struct SavedProcess {
     size_t size;
   } alternate_stack;
   itimerval timers[3];
+  uint64_t pending;  ///< signals: what came while all were blocked for the freeze, and what the program blocks
   unsigned umask;
   char cwd[4096];
 };
@@ -282,6 +283,7 @@ bool save_resources(const int* own_fds, int own_count, Refusal* why) {
   for (int sig = 1; sig <= kSignals; ++sig) raw::sys(SYS_rt_sigaction, sig, nullptr, &saved.actions[sig], 8);
   raw::sys(SYS_sigaltstack, nullptr, &saved.alternate_stack);
   for (int i = 0; i < 3; ++i) raw::sys(SYS_getitimer, i, &saved.timers[i]);
+  raw::sys(SYS_rt_sigpending, &saved.pending, 8);
   saved.umask = static_cast<unsigned>(raw::sys(SYS_umask, 0));
   raw::sys(SYS_umask, saved.umask);
   if (raw::sys(SYS_getcwd, saved.cwd, sizeof saved.cwd) <= 0) {
@@ -346,7 +348,15 @@ bool restore_resources(Refusal* why) {
   for (int sig = 1; sig <= kSignals; ++sig) raw::sys(SYS_rt_sigaction, sig, &saved.actions[sig], nullptr, 8);
   raw::sys(SYS_sigaltstack, &saved.alternate_stack, nullptr);
   forget_resources();
-  for (int i = 0; i < 3; ++i) raw::sys(SYS_setitimer, i, &saved.timers[i], nullptr);
+  for (int i = 0; i < 3; ++i) {
+    itimerval timer = saved.timers[i];
+    // One that has run down and waits for its signal to be taken before it starts again. 0 would end it.
+    if (!timer.it_value.tv_sec && !timer.it_value.tv_usec && (timer.it_interval.tv_sec || timer.it_interval.tv_usec))
+      timer.it_value.tv_usec = 1;
+    raw::sys(SYS_setitimer, i, &timer, nullptr);
+  }
+  for (int sig = 1; sig <= kSignals; ++sig)
+    if (sig != wire::kControlSignal && (saved.pending >> (sig - 1) & 1)) raw::sys(SYS_tgkill, raw::getpid(), raw::gettid(), sig);
   return true;
 }
 

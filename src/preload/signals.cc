@@ -135,5 +135,23 @@ EXPORT int sigsuspend(const sigset_t* set) {
   return real_sigsuspend(without_control(SIG_SETMASK, set, &copy));
 }
 
+// Who takes signals by a call, and asks for all of them, must not take the library's away from its handler.
+namespace {
+template <class... Arguments>
+int take(const char* name, const sigset_t* set, Arguments... arguments) {
+  sigset_t copy;
+  return next<int (*)(const sigset_t*, Arguments...)>(name)(without_control(SIG_SETMASK, set, &copy), arguments...);
+}
+}  // namespace
+EXPORT int sigwait(const sigset_t* set, int* signo) { return take("sigwait", set, signo); }
+EXPORT int sigwaitinfo(const sigset_t* set, siginfo_t* info) { return take("sigwaitinfo", set, info); }
+EXPORT int sigtimedwait(const sigset_t* set, siginfo_t* info, const timespec* timeout) {
+  return take("sigtimedwait", set, info, timeout);
+}
+EXPORT int signalfd(int fd, const sigset_t* set, int flags) noexcept {
+  sigset_t copy;
+  return next<int (*)(int, const sigset_t*, int)>("signalfd")(fd, without_control(SIG_SETMASK, set, &copy), flags);
+}
+
 // A child that shares this memory would close and replace the parent's virtual sockets: a real copy instead.
 EXPORT pid_t vfork(void) noexcept { return fork(); }

@@ -81,5 +81,7 @@ long guarded_read(int fd, long nr, long a2, long a3, long a4, long a5, long a6, 
 long guarded_write(int fd, long nr, long a2, long a3, long a4, long a5, long a6, const iovec* parts, size_t count, int flags);
 /// Writes what is left of a vector of which `done` bytes are written, if the socket waits; returns how much is written in all.
 long write_parts(int fd, const iovec* parts, size_t count, size_t done, int flags);
+/// The same for a read with MSG_WAITALL.
+long read_parts(int fd, const iovec* parts, size_t count, size_t done, int flags);
 
 }  // namespace msocket::transport

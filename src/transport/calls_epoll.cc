@@ -82,6 +82,10 @@ long do_epoll_wait(int epoll, epoll_event* events, int most, int timeout_ms, con
     r = own ? raw::sys(SYS_epoll_pwait, epoll, events + own, most - own, 0, mask, 8) : wait(0, left, &rt.epoch, epoch);
     if (r == kRedo || (r == -EINTR && rt.signals != signals && !own)) continue;
     if (r < 0) return own ? own : r;
+    if (r > 0) {
+      Section section;
+      learn_fired(epoll_id(epoll));
+    }
     if (own || r > 0) return merge(events, own, static_cast<int>(r));
     if (timeout_ms == 0 || (timeout_ms > 0 && now_ms() >= deadline)) return 0;
   }

@@ -74,8 +74,17 @@ long read_step(int fd, const iovec* parts, size_t count, int flags) {
       if (vs->read_shut) return 0;
       size_t wanted = total(parts, count);
       drain_mirror();
+      if (vs->shared && vs->old_fd >= 0 && (flags & MSG_PEEK) && vs->in.size() == 0) {
+        // Only a look: what is taken into memory no other process would see.
+        msghdr message{};
+        message.msg_iov = const_cast<iovec*>(parts);
+        message.msg_iovlen = count;
+        long n = raw::sys(SYS_recvmsg, vs->old_fd, &message, MSG_PEEK | MSG_DONTWAIT);
+        if (n > 0) return n;
+        wanted = 0;
+      }
       drain_old(vs, wanted);
-      if (wanted == 0) return 0;
+      if (total(parts, count) == 0) return 0;
       if (vs->in.size()) {
         long n = deliver(vs, parts, count, flags & MSG_PEEK);
         refresh(vs);
@@ -232,6 +241,21 @@ long write_parts(int fd, const iovec* parts, size_t count, size_t done, int flag
       continue;
     }
     long end = write_rest(fd, parts[i].iov_base, parts[i].iov_len, skip, flags);
+    done += static_cast<size_t>(end) - skip;
+    if (static_cast<size_t>(end) < parts[i].iov_len) break;
+    skip = 0;
+  }
+  return static_cast<long>(done);
+}
+
+long read_parts(int fd, const iovec* parts, size_t count, size_t done, int flags) {
+  size_t skip = done;
+  for (size_t i = 0; i < count; ++i) {
+    if (skip >= parts[i].iov_len) {
+      skip -= parts[i].iov_len;
+      continue;
+    }
+    long end = read_rest(fd, parts[i].iov_base, parts[i].iov_len, skip, flags);
     done += static_cast<size_t>(end) - skip;
     if (static_cast<size_t>(end) < parts[i].iov_len) break;
     skip = 0;

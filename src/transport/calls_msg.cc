@@ -24,17 +24,20 @@ long do_recvmsg(int fd, msghdr* message, int flags) {
   if (!kind_of(fd) || !message) return raw::sys(SYS_recvmsg, fd, message, flags);
   if (is_datagram(fd)) return do_recvmsg_udp(fd, message, flags);
   auto at = reinterpret_cast<long>(message);
+  bool all = (flags & MSG_WAITALL) && !(flags & MSG_PEEK);
   for (;;) {
     long r = ms_stub(fd, at, flags, 0, 0, 0, SYS_recvmsg, &ms_kind[fd], kReadSlow);
-    if (r != kRedo) return r;
-    r = read_step(fd, message->msg_iov, message->msg_iovlen, flags);
-    if (r == kRedo) continue;
-    if (r >= 0) {  // no name and no ancillary data came with it, as with any stream
-      message->msg_namelen = 0;
-      message->msg_controllen = 0;
-      message->msg_flags = 0;
+    if (r == kRedo) {
+      r = read_step(fd, message->msg_iov, message->msg_iovlen, flags);
+      if (r == kRedo) continue;
+      if (r >= 0) {  // no name and no ancillary data came with it, as with any stream
+        message->msg_namelen = 0;
+        message->msg_controllen = 0;
+        message->msg_flags = 0;
+      }
     }
-    return r;
+    // The control signal, or the end of the old connection, has cut it short.
+    return r > 0 && all ? read_parts(fd, message->msg_iov, message->msg_iovlen, static_cast<size_t>(r), flags) : r;
   }
 }
 

@@ -10,6 +10,7 @@
 
 #include "src/transport/calls.h"
 #include "src/transport/calls_udp.h"
+#include "src/transport/drain.h"
 #include "src/transport/names.h"
 #include "src/transport/raw.h"
 #include "src/transport/runtime.h"
@@ -38,9 +39,12 @@ long do_ioctl(int fd, unsigned long request, long argument) {
       *reinterpret_cast<int*>(argument) = static_cast<int>(next_size_udp(vs));
       return 0;
     }
-    if (VSocket* vs = vsocket_of[fd]; vs && vs->in.size()) {
-      *reinterpret_cast<int*>(argument) = static_cast<int>(vs->in.size());
-      return 0;
+    // What has come over the new connection is not the next to be read: it does not count yet.
+    if (VSocket* vs = vsocket_of[fd]) {
+      drain_all();
+      int* there = reinterpret_cast<int*>(argument);
+      if (vs->shared && vs->old_fd >= 0 && vs->in.size() == 0) return raw::sys(SYS_ioctl, vs->old_fd, request, argument);
+      if (vs->state > ConnState::kEstablished) return *there = static_cast<int>(vs->in.size()), 0;
     }
   }
   return raw::sys(SYS_ioctl, fd, request, argument);
@@ -67,7 +71,13 @@ long do_getsockopt(int fd, int level, int name, void* value, socklen_t* length) 
       vs->error = 0;
       return 0;
     }
-    if (vs && vs->option_fd >= 0 && !(level == SOL_SOCKET && name == SO_ACCEPTCONN))
+    if (vs && vs->state == ConnState::kListening && level == SOL_SOCKET && name == SO_ACCEPTCONN && length &&
+        *length >= sizeof(int)) {
+      *static_cast<int*>(value) = 1;
+      *length = sizeof(int);
+      return 0;
+    }
+    if (vs && vs->option_fd >= 0)
       return raw::getsockopt(vs->option_fd, level, name, value, length);
   }
   return raw::getsockopt(fd, level, name, value, length);

@@ -127,6 +127,7 @@ long do_listen(int fd, int backlog) {
   vs->backlog = backlog;
   r = announce_listener(vs, pair[1]);
   if (nonblocking(vs->fd)) raw::fcntl(pair[0], F_SETFL, O_NONBLOCK);
+  take_out_watches(vs);  // an epoll set may have it already
   for_each_number(vs, [&](int number) {
     raw::dup3(pair[0], number, raw::fcntl(number, F_GETFD) & FD_CLOEXEC ? O_CLOEXEC : 0);
   });
@@ -141,6 +142,7 @@ namespace {
 // A connection that waits in the tables since this process or its peer moved.
 long accept_moved(VSocket* listener, sockaddr* address, socklen_t* length, int flags) {
   VSocket* first = nullptr;
+  if (listener->quiet) return -EAGAIN;
   for_each_vsocket([&](VSocket* vs) {
     if (!vs->unaccepted || vs->local.port != listener->local.port) return;
     if (!first || vs->unaccepted < first->unaccepted) first = vs;
@@ -197,9 +199,10 @@ long do_accept(int fd, sockaddr* address, socklen_t* length, int flags) {
       if (r != -EAGAIN) return r;
     }
     if (nonblocking(fd)) return -EAGAIN;
-    pollfd p{fd, POLLIN, 0};
+    // Not by poll, which no signal restarts: a handler with SA_RESTART must not be seen here.
+    char byte;
     uint32_t signals = rt.signals;
-    long r = ms_stub_equal(reinterpret_cast<long>(&p), 1, -1, 0, 0, 0, SYS_poll, &rt.epoch, epoch);
+    long r = ms_stub_equal(fd, reinterpret_cast<long>(&byte), 1, MSG_PEEK, 0, 0, SYS_recvfrom, &rt.epoch, epoch);
     if (r == -EINTR && rt.signals == signals) return -EINTR;
   }
 }

@@ -137,6 +137,14 @@ long poll_slow(pollfd* fds, nfds_t count, Deadline& deadline, const sigset_t* ma
     }
     if (r < 0 && !own) return r;
     int ready = 0;
+    for (nfds_t i = 0; r > 0 && i < count; ++i) {
+      if (asked[i].fd < 0 || asked[i].fd == fds[i].fd || !asked[i].revents) continue;
+      // A shared old connection has something to say. Its end is not news to the program.
+      Section section;
+      VSocket* vs = vsocket_of[fds[i].fd];
+      if (vs && vs->old_fd == asked[i].fd) drain_old(vs, 0);
+      if (!vs || vs->old_fd != asked[i].fd) asked[i].revents = 0;
+    }
     for (nfds_t i = 0; i < count; ++i) {
       // While the old connection drains, the end of the new one is not news yet: only what was asked counts.
       bool slow = asked[i].fd != fds[i].fd || asked[i].events != fds[i].events;

@@ -3,6 +3,7 @@
 #include "src/transport/drain.h"
 
 #include <errno.h>
+#include <sys/socket.h>
 
 #include "src/transport/raw.h"
 #include "src/transport/runtime.h"
@@ -40,10 +41,16 @@ void mirror_gone() {
 void drain_old(VSocket* vs, size_t most) {
   while (vs->old_fd >= 0) {
     size_t chunk = vs->shared && most < kChunk ? most : kChunk;
-    if (chunk == 0 || (vs->shared && vs->in.size())) break;
+    if (vs->shared && vs->in.size()) break;
+    if (chunk == 0) {  // whether it has ended; another process may have read the last of it
+      char byte;
+      long n = raw::sys(SYS_recvfrom, vs->old_fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT, 0, 0);
+      if (n == 0 || (n < 0 && n != -EAGAIN && n != -EINTR)) end_of_old(vs, n < 0);
+      break;
+    }
     char* room = vs->in.reserve(chunk);
     if (!room) return;  // no memory now: the kernel keeps it, the next call tries again
-    long n = raw::read(vs->old_fd, room, chunk);
+    long n = raw::sys(SYS_recvfrom, vs->old_fd, room, chunk, MSG_DONTWAIT, 0, 0);  // a shared one may be blocking
     if (n > 0) {
       if (!vs->reset) vs->in.added(n);  // behind a gap that the program has not yet been told of: nothing
       note_arrival(vs);
@@ -110,6 +117,16 @@ bool settled() {
   bool all = true;
   for_each_vsocket([&](VSocket* vs) {
     all &= vs->state != ConnState::kAwaiting && vs->state != ConnState::kDraining && !vs->held;
+  });
+  return all;
+}
+
+bool stands_still() {
+  if (rt.mirror_fd >= 0) return false;
+  bool all = true;
+  for_each_vsocket([&](VSocket* vs) {
+    bool by_itself = vs->state == ConnState::kDraining && !(vs->shared && vs->in.size() == 0);
+    all &= vs->state != ConnState::kAwaiting && !by_itself && !vs->held;
   });
   return all;
 }

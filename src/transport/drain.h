@@ -20,6 +20,8 @@ void drain_all();
 void tell_mirror_half_close(const ConnId& conn);
 /// True when no connection is on its way from an old place to a new one.
 bool settled();
+/// The same, but a connection that is shared may still drain by itself: its bytes are in the kernel for whoever reads.
+bool stands_still();
 /// True when no connect() is under way: the process may be frozen. What is still on its way to it goes on to its next place.
 bool may_freeze();
 

@@ -31,7 +31,8 @@ void before_fork() {
     uint32_t epoch = rt.epoch;
     drain_all();
     // What a mirror sends comes to one process; a child that had half of such a connection could not go on with it.
-    if (settled()) break;
+    // A connection that is shared already is another matter: its bytes are in the kernel for all.
+    if (stands_still()) break;
     unlock();
     wait_for_change(epoch, -1);
   }

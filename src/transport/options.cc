@@ -29,8 +29,8 @@ constexpr Option kOptions[] = {
     {SOL_SOCKET, SO_SNDBUF, 1, true},
     {SOL_SOCKET, SO_RCVBUF, 2, true},         {SOL_SOCKET, SO_LINGER, 0, false},
     {SOL_SOCKET, SO_OOBINLINE, 0, false},     {SOL_SOCKET, SO_RCVTIMEO, 0, false},
-    {SOL_SOCKET, SO_SNDTIMEO, 0, false},      {SOL_SOCKET, SO_PRIORITY, 0, false},
-    {SOL_SOCKET, SO_RCVLOWAT, 0, false},      {IPPROTO_IP, IP_TOS, 0, false},
+    {SOL_SOCKET, SO_SNDTIMEO, 0, false},      {IPPROTO_IP, IP_TOS, 0, false},  // sets a priority, too
+    {SOL_SOCKET, SO_RCVLOWAT, 0, false},      {SOL_SOCKET, SO_PRIORITY, 0, false},
     {IPPROTO_TCP, TCP_CORK, 0, false},        {IPPROTO_TCP, TCP_KEEPIDLE, 0, false},
     {IPPROTO_TCP, TCP_KEEPINTVL, 0, false},   {IPPROTO_TCP, TCP_KEEPCNT, 0, false},
     {IPPROTO_TCP, TCP_USER_TIMEOUT, 0, false}, {IPPROTO_TCP, TCP_NOTSENT_LOWAT, 0, false},

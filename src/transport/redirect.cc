@@ -134,8 +134,9 @@ void on_install(const wire::ControlRecord& record, int fd) {
     reply.error = ESTALE;
   } else {
     if (vs->state == ConnState::kDraining && vs->old_fd >= 0) {
-      // The peer has moved again. Its first mirror has ended before it could, so all of that stream is here.
-      drain_old(vs);
+      // The peer has moved again. Its first mirror has ended before it could, so all of that stream is here. What others
+      // share stays for them: until they have read it the daemon is told to ask again.
+      drain_old(vs, vs->shared ? 0 : kAll);
     }
     bool mover = vs->state == ConnState::kAwaiting;
     bool peer_moved = vs->state == ConnState::kEstablished || vs->state == ConnState::kBuffered;
@@ -159,14 +160,17 @@ void on_install(const wire::ControlRecord& record, int fd) {
         vs->out.clear();
       }
       if (vs->write_shut) raw::shutdown(vs->fd, SHUT_WR);
+      if (vs->read_shut) raw::shutdown(vs->fd, SHUT_RD);
       vs->peer_gen = record.peer_gen;
       set_state(vs, ConnState::kDraining);
       if (mover) {
         tell_mirror_half_close(vs->conn);
       } else {
         raw::shutdown(vs->old_fd, SHUT_WR);
-        arm(vs->old_fd);
-        drain_old(vs);
+        // Not a shared one: O_NONBLOCK would be there for the others, too, who have yet to copy the program's own from it.
+        // Who asks for its bytes waits at the descriptor itself.
+        if (!vs->shared) arm(vs->old_fd);
+        drain_old(vs, vs->shared ? 0 : kAll);
       }
       refresh(vs);
       if (vs->orphan) release_orphan(vs);
@@ -219,7 +223,10 @@ void prepare_freeze() {
     void* at = raw::mmap(nullptr, sizeof(SavedOptions), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS);
     vs->saved = raw::failed(at) ? nullptr : static_cast<SavedOptions*>(at);
     if (vs->saved) save_options(vs->option_fd >= 0 ? vs->option_fd : vs->fd, vs->saved);
-    if (vs->saved) vs->saved->close_on_exec = raw::fcntl(vs->fd, F_GETFD) & FD_CLOEXEC;
+    for_each_number(vs, [](int number) {
+      bool set = raw::fcntl(number, F_GETFD) & FD_CLOEXEC;
+      ms_kind[number] = static_cast<uint8_t>((ms_kind[number] & ~kCloseOnExec) | (set ? kCloseOnExec : 0));
+    });
     if (vs->saved && vs->option_fd >= 0) vs->saved->file_flags = raw::fcntl(vs->fd, F_GETFL) & O_NONBLOCK;
   });
 }
@@ -304,7 +311,7 @@ int restore_sockets(const wire::ControlRecord& start, int mirror_fd) {
     }
     for_each_number(vs, [&](int number) {
       if (number != first) raw::dup3(first, number, 0);
-      if (vs->saved && vs->saved->close_on_exec) raw::fcntl(number, F_SETFD, FD_CLOEXEC);
+      if (ms_kind[number] & kCloseOnExec) raw::fcntl(number, F_SETFD, FD_CLOEXEC);
     });
     if (vs->saved) {
       apply_options(*vs->saved, vs->option_fd >= 0 ? vs->option_fd : first);

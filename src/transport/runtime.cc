@@ -37,10 +37,17 @@ void unlock() {
   }
 }
 
+// All but the control signal: that is on its way whatever the program does, and its handler knows about the lock.
+SignalsWait::SignalsWait() {
+  uint64_t mask = ~(uint64_t{1} << (wire::kControlSignal - 1));
+  raw::sys(SYS_rt_sigprocmask, SIG_BLOCK, &mask, &before_, 8);
+}
+SignalsWait::~SignalsWait() { raw::sys(SYS_rt_sigprocmask, SIG_SETMASK, &before_, nullptr, 8); }
+
 namespace {
 
 void on_control_signal(int, siginfo_t*, void* context) {
-  rewind_stub(static_cast<ucontext_t*>(context));
+  rewind_stub(static_cast<ucontext_t*>(context), true);
   __atomic_add_fetch(&rt.signals, 1, __ATOMIC_RELAXED);
   if (!rt.active || held_in_handler()) return;
   if (!try_lock()) {

@@ -56,6 +56,16 @@ void lock();
 void unlock();
 bool try_lock();
 
+/// The program's signals wait until the lock is free: a handler may call read or write, or leave by siglongjmp.
+class SignalsWait {
+ public:
+  SignalsWait();
+  ~SignalsWait();
+
+ private:
+  uint64_t before_;
+};
+
 class Section {
  public:
   Section() { lock(); }
@@ -67,6 +77,9 @@ class Section {
   uint32_t epoch() const { return rt.epoch; }
   Section(const Section&) = delete;
   Section& operator=(const Section&) = delete;
+
+ private:
+  SignalsWait signals_;  // around the lock
 };
 
 /// Waits, without the lock, until something has changed since rt.epoch was `epoch`, `timeout_ms` is over (-1: never), or a

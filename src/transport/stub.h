@@ -30,14 +30,15 @@ namespace msocket::transport {
 
 inline constexpr long kRedo = -4099;
 
-/// In the control signal's handler, before anything else: a thread that was about to make a guarded call looks again.
-inline void rewind_stub(ucontext_t* context) {
+/// In a signal's handler, before anything else: a thread that was about to make a guarded call looks again. `ours`: it is the
+/// control signal's, and a call that only this has ended is made again; another signal's EINTR is the program's.
+inline void rewind_stub(ucontext_t* context, bool ours) {
   constexpr int kSyscallLength = 2, kEintr = 4;
   auto& registers = context->uc_mcontext.gregs;
   auto at = registers[REG_RIP] - reinterpret_cast<greg_t>(ms_stub_base);
   for (const MsStubRange* range = ms_stub_table; range < ms_stub_table_end; ++range) {
     bool before = at > range->look && at <= range->syscall;
-    bool cut_short = range->again && at == range->syscall + kSyscallLength && registers[REG_RAX] == -kEintr;
+    bool cut_short = ours && range->again && at == range->syscall + kSyscallLength && registers[REG_RAX] == -kEintr;
     if (before || cut_short) registers[REG_RIP] = reinterpret_cast<greg_t>(ms_stub_base) + range->look;
   }
 }

@@ -32,6 +32,7 @@ void set_kind(int fd, uint8_t bits) {
 
 bool has_unaccepted(const VSocket* listener) {
   bool found = false;
+  if (listener->quiet) return found;  // another listener may have the same port
   for_each_vsocket([&](VSocket* vs) { found |= vs->unaccepted && vs->local.port == listener->local.port; });
   return found;
 }
@@ -97,6 +98,7 @@ void detach(int fd) {
 void set_state(VSocket* vs, ConnState to) { change_state(vs->state, to, vs->fd, vs->conn); }
 
 void refresh(VSocket* vs) {
+  if (vs->read_shut) vs->in.clear();  // nobody will ask
   if (vs->state == ConnState::kDraining && vs->old_ended && vs->old_fd < 0)
     set_state(vs, vs->in.size() || vs->reset ? ConnState::kBuffered : ConnState::kEstablished);
   else if (vs->state == ConnState::kBuffered && vs->in.size() == 0 && !vs->reset)

@@ -28,6 +28,7 @@ inline constexpr uint8_t kReadSlow = 2;   ///< reading needs more than the syste
 inline constexpr uint8_t kWriteSlow = 4;  ///< writing does
 inline constexpr uint8_t kEpoll = 8;      ///< an epoll set (watches.h); calls on it are the kernel's
 inline constexpr uint8_t kOwn = 16;      ///< the library's: a program that closes everything does not close it
+inline constexpr uint8_t kCloseOnExec = 32;  ///< while the process moves: what fcntl(F_GETFD) said on the old node
 inline constexpr uint8_t kSlow = kReadSlow | kWriteSlow;
 inline constexpr uint8_t kDatagramKind = 32;  ///< every call is slow (calls_udp.cc), but poll is the kernel's own
 
@@ -35,7 +36,6 @@ inline constexpr uint8_t kDatagramKind = 32;  ///< every call is slow (calls_udp
 struct SavedOptions {
   uint16_t count = 0;
   uint16_t file_flags = 0;  ///< O_NONBLOCK
-  uint16_t close_on_exec = 0;
   struct One {
     uint8_t index;
     uint8_t length;

@@ -247,6 +247,13 @@ void drop_watches(VSocket* vs, int fd, bool keep_in_kernel) {
   }
 }
 
+void learn_fired(int set) {
+  for_each_vsocket([&](VSocket* vs) {
+    for (Watch* watch = vs->watches; watch; watch = watch->next)
+      if (watch->set == set && !watch->disabled && (kind_of(watch->fd) & kSlow)) learn_disabled(watch);
+  });
+}
+
 int own_epoll_events(int set, epoll_event* events, int most) {
   int count = 0;
   for_each_vsocket([&](VSocket* vs) {

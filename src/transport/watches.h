@@ -51,6 +51,8 @@ void take_out_old(VSocket* vs);
 void sync_watches(VSocket* vs);
 /// The number will be closed, or is plain from here on (keep_in_kernel).
 void drop_watches(VSocket* vs, int fd, bool keep_in_kernel);
+/// The kernel has just given events of this set: its one-shot entries among slow sockets must not give another by themselves.
+void learn_fired(int set);
 /// Writes the events that slow sockets of this set have by themselves; with most == 0 it only counts them.
 int own_epoll_events(int set, epoll_event* events, int most);
 
