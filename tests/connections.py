@@ -23,7 +23,7 @@ from node_left import NodeLeft
 from programs import Commanded, move_at_once
 
 SERVER, CLIENT, THIRD = "240.0.0.1", "240.0.0.2", "240.0.0.3"
-PPOLL = 271  # x86-64; what a blocking ms_connect stands in
+FUTEX = 202  # x86-64; what a blocking ms_connect stands in
 
 
 @contextlib.contextmanager
@@ -193,7 +193,7 @@ class Connections(Test):
             self.client.begin(self.call())
             harness.wait_for("the connect at the standing daemon", lambda: waiting_there() >= 1, 10, 0.002)
             if blocking:
-                self.client.stands_in(PPOLL)
+                self.client.stands_in(FUTEX)
             else:
                 self.client.must_have_failed("EINPROGRESS")
                 self.client.must("poll c out 0", 0)

@@ -133,10 +133,6 @@ void freeze(int image_fd, int mailbox_fd) {
   if (!transport::save_epolls()) why.add("its epoll sets hold more than can be noted");
   bool good = why.empty() && save_resources(own, 4, &why) &&
               list_regions(&b->header, b->regions, b->maps_text, sizeof b->maps_text, &why);
-  if (good && !transport::settled()) {
-    why.add("it shares a connection with another process, and neither has read all of it");
-    good = false;
-  }
   if (good && !thread_fields.tid_field) {
     why.add("this C library keeps its thread id where msocket does not find it");
     good = false;
