@@ -29,6 +29,7 @@ void end_of_old(VSocket* vs, bool reset) {
 void mirror_gone() {
   close_own(rt.mirror_fd);
   rt.mirror_fd = -1;
+  rt.changed = true;  // a fork() may wait for nothing else
   rt.frame_have = rt.frame_left = 0;
   for_each_vsocket([](VSocket* vs) {
     if (vs->from_mirror && !vs->old_ended) end_of_old(vs, true);
