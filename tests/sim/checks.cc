@@ -168,11 +168,11 @@ void check_poll(End& end) {
   {
     Still still;
     n = p->lib->poll(&asked, 1, 0);
-    peeked = p->lib->recv(end.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT, nullptr, nullptr);
+    peeked = p->lib->recv(end.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
     if (write_too && (asked.revents & POLLOUT)) {
       byte = pattern(*end.conn, end.side, end.sent);
       end.sending = 1;
-      written = p->lib->send(end.fd, &byte, 1, MSG_DONTWAIT | MSG_NOSIGNAL, nullptr, 0);
+      written = p->lib->send(end.fd, &byte, 1, MSG_DONTWAIT | MSG_NOSIGNAL);
     }
   }
   bool moved = p->freezes != freezes;

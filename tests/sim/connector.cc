@@ -97,6 +97,9 @@ void Node::accept(StreamPtr socket, const wire::ConnHeader& header) {
     bool moved = departed_.count(header.to.ip) || rank;
     return say(socket, moved ? wire::Verdict::kMoved : wire::Verdict::kRefused, 0);
   }
+  if (auto it = awaited_.find({header.conn, rank->vip});
+      !open && it != awaited_.end() && header.from_gen < it->second->record.peer_gen)
+    return say(socket, wire::Verdict::kRefused, 0);
   known_.erase(header.from.ip);
   if (open) accept_open(std::move(socket), header, rank);
   else accept_redirect(std::move(socket), header, rank);
@@ -119,6 +122,8 @@ void Node::accept_redirect(StreamPtr socket, const wire::ConnHeader& header, Ran
   auto it = awaited_.find({header.conn, rank->vip});
   if (it != awaited_.end()) {
     AwaitedPtr awaited = it->second;
+    if (opener_awaits && awaited->stash && !sim.planted("dropped-stash"))
+      return say(socket, wire::Verdict::kNotYet, rank->generation);  // first the one that the opener has switched to
     say(socket, wire::Verdict::kOk, rank->generation);
     if (!opener_awaits) awaited->stash = std::move(socket);
     else finish(awaited, socket, header.from_gen);
@@ -149,28 +154,20 @@ int Node::install(RankPtr rank, wire::ControlRecord about, StreamPtr socket) {
   about.local_gen = rank->generation;
   about.error = socket ? 0 : ENOTCONN;
   ++rank->installing;
-  bool free = sim.planted("two-at-once") ||
-              sim.wait([&] { return !rank->being_installed.count(about.conn) || rank->exited; }, kInstallLimit);
-  if (!free || rank->exited) {
-    --rank->installing;
-    return free ? ENOTCONN : EBUSY;
-  }
-  rank->being_installed.insert(about.conn);
-  rank->installed.erase(about.conn);
+  uint64_t number = about.arg0 = sim.planted("answers-mixed") ? about.conn.lo : ++rank->installs;
+  rank->installed.erase(number);
   sim.trace("gives %s connection %08llx%s", rank->process->name.c_str(), static_cast<unsigned long long>(about.conn.lo & 0xffffffff),
             !socket ? ", gone" : about.flags & wire::kFlagAnswer ? ", the peer has moved" : "");
   int error = ENOTCONN;
   std::vector<FilePtr> files;
   if (socket) files.push_back(socket);
-  if (sim.planted("two-at-once")) sim.sleep(static_cast<Time>(sim.random.below(300 * kMs)));  // wide enough to be met
   if (rank->send(about, files)) {
-    sim.wait([&] { return rank->installed.count(about.conn) || rank->exited; }, kInstallLimit);
-    if (auto it = rank->installed.find(about.conn); it != rank->installed.end()) {
+    sim.wait([&] { return rank->installed.count(number) || rank->exited; }, kInstallLimit);
+    if (auto it = rank->installed.find(number); it != rank->installed.end()) {
       error = it->second.error;
       rank->installed.erase(it);
     }
   }
-  rank->being_installed.erase(about.conn);
   --rank->installing;
   sim.trace("%s has taken connection %08llx: %s", rank->process->name.c_str(),
             static_cast<unsigned long long>(about.conn.lo & 0xffffffff), strerror(error));
@@ -226,6 +223,7 @@ void Node::run_request(AwaitedPtr awaited) {
   const wire::ControlRecord& record = awaited->record;
   Time deadline = sim.now + kRedirectLimit;
   while (!awaited->done && awaited->rank->here() && sim.now < deadline) {
+    awaited->stash.reset();  // of an attempt that came to nothing
     auto place = place_of(record.peer.ip);
     if (!place) break;
     sim.sleep(sim.delay());

@@ -67,7 +67,7 @@ void Node::on_record(const RankPtr& rank, const wire::ControlRecord& record, std
         --rank->connecting;
       });
       break;
-    case wire::Control::kInstalled: rank->installed[record.conn] = record; break;
+    case wire::Control::kInstalled: rank->installed[record.arg0] = record; break;
     case wire::Control::kFrozen: rank->frozen = record; break;
     case wire::Control::kReconnect: rank->reconnects.push_back(record); break;
     case wire::Control::kRestored: rank->restored = record; break;

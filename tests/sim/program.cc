@@ -142,7 +142,7 @@ void Program::read(End& end, bool may_wait) {
   if (may_wait) ++traffic.waiting_calls;
   long n;
   if (peek) {
-    n = lib_->recv(end.fd, data, length, flags | MSG_PEEK, nullptr, nullptr);
+    n = lib_->recv(end.fd, data, length, flags | MSG_PEEK);
   } else if ((may_wait || end.nonblock) && random().percent(50)) {
     if (random().percent(50)) {
       n = lib_->read(end.fd, data, length);
@@ -152,11 +152,11 @@ void Program::read(End& end, bool may_wait) {
       n = lib_->readv(end.fd, parts, 2);
     }
   } else if (may_wait && end.other().sent - end.got >= length && random().percent(30)) {
-    n = lib_->recv(end.fd, data, length, MSG_WAITALL, nullptr, nullptr);
+    n = lib_->recv(end.fd, data, length, MSG_WAITALL);
     if (n != static_cast<long>(length) && !end.conn->rude && !end.conn->lossy)
       sim.fail("MSG_WAITALL gave %ld of %zu: %s", n, length, describe(end).c_str());
   } else {
-    n = lib_->recv(end.fd, data, length, flags, nullptr, nullptr);
+    n = lib_->recv(end.fd, data, length, flags);
   }
   check_read(end, data, length, n, may_wait, peek);
 }
@@ -178,7 +178,7 @@ void Program::write(End& end) {
       n = lib_->writev(end.fd, parts, 2);
     }
   } else {
-    n = lib_->send(end.fd, data, length, may_wait ? 0 : MSG_DONTWAIT, nullptr, 0);
+    n = lib_->send(end.fd, data, length, may_wait ? 0 : MSG_DONTWAIT);
   }
   check_write(end, length, n, may_wait);
 }
