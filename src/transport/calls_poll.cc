@@ -39,7 +39,10 @@ short own_events(const VSocket* vs, short wanted, short* ask) {
       if (vs->in.size() || vs->reset || vs->read_shut) ready = wanted & kReading;
       if (vs->state == ConnState::kAwaiting && (vs->write_shut || vs->out.size() < kMaxOut)) ready |= wanted & kWriting;
       if (vs->state != ConnState::kAwaiting) *ask = wanted & ~(kReading | POLLRDHUP | POLLPRI);
+      if (vs->error) ready |= (wanted & kWriting) | POLLERR;
       return ready;
+    case ConnState::kEstablished:  // it has an error to tell
+      return static_cast<short>((wanted & (kReading | kWriting)) | POLLERR | POLLHUP);
     default: return 0;
   }
 }

@@ -36,9 +36,11 @@ bool has_unaccepted(const VSocket* listener) {
   return found;
 }
 
+bool is_connection(ConnState state) { return state >= ConnState::kEstablished; }
+
 uint8_t bits_for(const VSocket* vs) {
   if (vs->datagram != Datagram::kNo) return kVirtual | kSlow | kDatagramKind;
-  if (vs->held) return kVirtual | kSlow;
+  if (vs->held || (vs->error && is_connection(vs->state))) return kVirtual | kSlow;
   switch (vs->state) {
     case ConnState::kFresh:
     case ConnState::kEstablished: return kVirtual;

@@ -69,7 +69,7 @@ struct VSocket {
   int old_fd;         ///< the old connection while draining directly, else -1
   int option_fd;      ///< listener: a TCP socket that carries the options for accepted connections, else -1
   int quiet_fd;       ///< a quiet listener's other end, which says nothing; else -1
-  int error;          ///< SO_ERROR to be reported
+  int error;          ///< SO_ERROR to be reported; of a connection: of a call that could not tell it, for the next one
   int backlog;
   Endpoint local, peer;
   ConnId conn;

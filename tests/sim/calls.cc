@@ -86,7 +86,7 @@ long option_call(bool set, const FilePtr& file, const long* a) {
   std::string now = value;
   now.resize(size);
   if (level == SOL_SOCKET && name == SO_ERROR && tcp) {
-    int error = std::exchange(tcp->error, 0);
+    int error = tcp->take_error();
     memcpy(now.data(), &error, sizeof error);
   }
   size_t n = std::min<size_t>(*at<socklen_t>(a[4]), now.size());

@@ -122,7 +122,7 @@ void check_read(End& end, const char* data, size_t asked, long result, bool may_
     return;
   } else if (result == 0) {
     bool end_due = (other.shut || other.closed) && end.got == other.sent;
-    if (!end_due && (end.conn->lossy || (end.conn->rude && end.cut_short))) ++traffic.early_ends;
+    if (!end_due && end.conn->lossy) ++traffic.early_ends;
     else if (!end_due) sim.fail("the end of the stream too early: %s", describe(end).c_str());
     end.ended = true;
   } else if (result == -EAGAIN) {
@@ -143,7 +143,6 @@ void check_write(End& end, size_t asked, long result, bool may_wait) {
     if (end.shut && asked) sim.fail("a write after shutdown: %s", describe(end).c_str());
     if (may_wait && static_cast<size_t>(result) != asked && !excused)
       sim.fail("a write that waits took %ld of %zu: %s", result, asked, describe(end).c_str());
-    end.cut_short |= may_wait && static_cast<size_t>(result) != asked;
     end.sent += static_cast<uint64_t>(result);
   } else if (result == -EAGAIN) {
     if (may_wait) sim.fail("EAGAIN from a write that waits: %s", describe(end).c_str());

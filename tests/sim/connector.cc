@@ -228,7 +228,8 @@ void Node::run_request(AwaitedPtr awaited) {
     if (!place) break;
     sim.sleep(sim.delay());
     Redirect result = place->node->serve_redirect(record, {this, awaited->rank->generation});
-    sim.sleep(sim.delay());
+    // The link between daemons may lag behind a whole move.
+    sim.sleep(sim.random.one_in(6) ? static_cast<Time>(sim.random.below(600 * kMs)) : sim.delay());
     if (result == Redirect::kInstalled) {
       if (!awaited->stash) sim.fail("told that a connection is there, but it is not");
       return finish(awaited, awaited->stash, 0);

@@ -112,13 +112,18 @@ long Stream::read(char* data, size_t length, bool peek) {
     return static_cast<long>(n);
   }
   if (in->fin_arrived) return 0;
-  if (error) return -std::exchange(error, 0);
+  if (error) return -take_error();
   if (shut_read || was_reset) return 0;
   return -EAGAIN;
 }
 
+int Stream::take_error() {
+  if (error) sim.trace("is told error %d of socket %d", error, id);
+  return std::exchange(error, 0);
+}
+
 long Stream::write(const char* data, size_t length) {
-  if (error) return -std::exchange(error, 0);
+  if (error) return -take_error();
   if (!connected() || shut_write || was_reset) return -EPIPE;
   if (local && out->to.expired()) return -EPIPE;
   size_t room = out->send_room - std::min(out->send_room, out->sent.size());

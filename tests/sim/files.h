@@ -55,6 +55,7 @@ struct Stream : File {
   long write(const char* data, size_t length);
   void shutdown(int how);
   void on_reset();
+  int take_error();
   void set_send_room(size_t bytes);
   bool connected() const { return out != nullptr; }
 

@@ -101,13 +101,17 @@ void Program::connect() {
     lib_->getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length);
     r = r < 0 ? r : -error;
   }
-  if (r == 0) {
+  // Who has closed it by now may have been reset.
+  bool reset = nonblock && (r == -ECONNRESET || r == -EPIPE);
+  if (r == 0 || reset) {
     sockaddr_in own{};
     socklen_t length = sizeof own;
     lib_->getsockname(fd, reinterpret_cast<sockaddr*>(&own), &length);
     Conn* conn = find_or_make(ntohl(own.sin_addr.s_addr), ntohs(own.sin_port), server);
     conn->lossy |= p_->connecting_lossy;
     take(conn, 0, fd, nonblock, no_delay);
+    if (reset && !conn->rude && !conn->lossy) sim.fail("reset in connect: %s", describe(conn->end[0]).c_str());
+    conn->end[0].broken = reset;
   } else if (r == -ETIMEDOUT) {
     ++traffic.timeouts;
     lib_->close(fd);

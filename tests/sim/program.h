@@ -20,7 +20,6 @@ struct End {
   bool shut = false, closed = false;
   bool ended = false;   ///< it has seen the end of the other's stream
   bool broken = false;  ///< it has seen an error
-  bool cut_short = false;  ///< a write that waits took a part: the error behind it is not told again (write_rest)
   bool nonblock = false, no_delay = false;
   Conn* conn = nullptr;
   int side = 0;  ///< 0: the one that has connected
