@@ -152,7 +152,8 @@ void on_install(const wire::ControlRecord& record, int fd) {
       put_under_numbers(vs, fd);
       fd = -1;
       if (vs->out.size()) {
-        raw::send_all(vs->fd, vs->out.data(), vs->out.size());
+        long r = raw::send_all(vs->fd, vs->out.data(), vs->out.size());
+        if (r < 0 && r != -EPIPE) vs->error = static_cast<int>(-r);  // the program has not heard of it
         vs->out.clear();
       }
       if (vs->write_shut) raw::shutdown(vs->fd, SHUT_WR);

@@ -122,8 +122,11 @@ void Node::accept_redirect(StreamPtr socket, const wire::ConnHeader& header, Ran
   auto it = awaited_.find({header.conn, rank->vip});
   if (it != awaited_.end()) {
     AwaitedPtr awaited = it->second;
-    if (opener_awaits && awaited->stash && !sim.planted("dropped-stash"))
-      return say(socket, wire::Verdict::kNotYet, rank->generation);  // first the one that the opener has switched to
+    if (opener_awaits && awaited->stash) {
+      sim.trace("keeps what it has for connection %08llx", static_cast<unsigned long long>(header.conn.lo & 0xffffffff));
+      if (!sim.planted("dropped-stash"))
+        return say(socket, wire::Verdict::kNotYet, rank->generation);  // first the one that the opener has switched to
+    }
     say(socket, wire::Verdict::kOk, rank->generation);
     if (!opener_awaits) awaited->stash = std::move(socket);
     else finish(awaited, socket, header.from_gen);
@@ -229,7 +232,7 @@ void Node::run_request(AwaitedPtr awaited) {
     sim.sleep(sim.delay());
     Redirect result = place->node->serve_redirect(record, {this, awaited->rank->generation});
     // The link between daemons may lag behind a whole move.
-    sim.sleep(sim.random.one_in(6) ? static_cast<Time>(sim.random.below(600 * kMs)) : sim.delay());
+    sim.sleep(sim.random.one_in(6) || sim.planted("dropped-stash") ? static_cast<Time>(sim.random.below(600 * kMs)) : sim.delay());
     if (result == Redirect::kInstalled) {
       if (!awaited->stash) sim.fail("told that a connection is there, but it is not");
       return finish(awaited, awaited->stash, 0);

@@ -118,7 +118,7 @@ long Stream::read(char* data, size_t length, bool peek) {
 }
 
 int Stream::take_error() {
-  if (error) sim.trace("is told error %d of socket %d", error, id);
+  if (error) sim.trace("is told error %d of socket %d by system call %ld", error, id, sim.current->call);
   return std::exchange(error, 0);
 }
 

@@ -82,12 +82,12 @@ void Program::connect() {
   Process* server = all_[random().below(all_.size())];
   if (server == p_ || listening < static_cast<int>(all_.size())) return;
   bool nonblock = random().percent(50), no_delay = random().percent(50);
+  ++active_connects;  // from here on nobody closes his listener
   int fd = static_cast<int>(lib_->socket(AF_INET, SOCK_STREAM | (nonblock ? SOCK_NONBLOCK : 0), 0));
   if (fd < 0) sim.fail("socket: error %d", -fd);
   int one = 1;
   if (no_delay) lib_->setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
   sockaddr_in address = address_of(server->vip, kPort);
-  ++active_connects;
   p_->connecting_to = server;
   p_->connecting_lossy = false;
   long r = lib_->connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address);
