@@ -276,6 +276,7 @@ long do_shutdown(int fd, int how) {
     case ConnState::kAwaiting: break;
     default: return -ENOTCONN;
   }
+  note_arrival(vs);  // poll says at once what is over
   if (how != SHUT_RD) vs->write_shut = true;
   if (how != SHUT_WR) {
     vs->read_shut = true;

@@ -291,6 +291,7 @@ int restore_sockets(const wire::ControlRecord& start, int mirror_fd) {
       vs->from_mirror = true;
       vs->old_ended = false;
       vs->old_fd = -1;
+      note_arrival(vs);  // there is room to write, which there may not have been
       send_control(rt.control_fd, about(vs, wire::Control::kReconnect));
       ++announced;
     }
