@@ -43,6 +43,7 @@ long keep(VSocket* vs, const iovec* parts, size_t count) {
   for (size_t i = 0; i < count && vs->out.size() < kMaxOut; ++i) {
     size_t room = kMaxOut - vs->out.size();
     size_t n = parts[i].iov_len < room ? parts[i].iov_len : room;
+    if (n == 0) continue;  // an empty buffer has no address to give
     char* at = vs->out.reserve(n);
     if (!at) break;
     memcpy(at, parts[i].iov_base, n);
