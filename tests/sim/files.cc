@@ -136,6 +136,7 @@ long Stream::write(const char* data, size_t length) {
 
 void Stream::shutdown(int how) {
   if (!connected()) return;
+  ++news;
   if (how != SHUT_WR) shut_read = true;
   if (how != SHUT_RD && !shut_write) {
     shut_write = true;

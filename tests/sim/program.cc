@@ -32,7 +32,6 @@ class Program {
   void accept(bool may_wait);
   void read(End& end, bool may_wait);
   void write(End& end);
-  void poll();
   void renumber(End& end);
   void close(End& end);
   void think();
@@ -43,7 +42,7 @@ class Program {
   Process* p_;
   const Library* lib_;
   const std::vector<Process*>& all_;
-  int listener_ = -1;
+  int listener_ = -1, epoll_ = -1;
   bool listener_waits_ = false;
   std::vector<End*> ends_;
 };
@@ -57,6 +56,7 @@ sockaddr_in address_of(uint32_t vip, uint16_t port) {
 }
 
 void Program::listen() {
+  epoll_ = static_cast<int>(lib_->epoll_create(random().percent(50) ? EPOLL_CLOEXEC : 0));
   listener_ = static_cast<int>(lib_->socket(AF_INET, SOCK_STREAM, 0));
   sockaddr_in address = address_of(0, kPort);
   if (lib_->bind(listener_, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0 || lib_->listen(listener_, 10) != 0)
@@ -74,6 +74,7 @@ void Program::take(Conn* conn, int side, int fd, bool nonblock, bool no_delay) {
   end.fd = fd;
   end.nonblock = nonblock;
   end.no_delay = no_delay;
+  watch(end, epoll_, EPOLL_CTL_ADD);
   ends_.push_back(&end);
   sim.trace("connection %d: %s has number %d", conn->id, side ? "the server" : "the client", fd);
 }
@@ -153,7 +154,10 @@ void Program::read(End& end, bool may_wait) {
     } else {
       size_t half = length / 2;
       iovec parts[] = {{data, half}, {data + half, length - half}};
-      n = lib_->readv(end.fd, parts, 2);
+      msghdr message{};
+      message.msg_iov = parts;
+      message.msg_iovlen = 2;
+      n = random().percent(50) ? lib_->readv(end.fd, parts, 2) : lib_->recvmsg(end.fd, &message, flags);
     }
   } else if (may_wait && end.other().sent - end.got >= length && random().percent(30)) {
     n = lib_->recv(end.fd, data, length, MSG_WAITALL);
@@ -179,7 +183,10 @@ void Program::write(End& end) {
     } else {
       size_t half = length / 2;
       iovec parts[] = {{data, half}, {data + half, length - half}};
-      n = lib_->writev(end.fd, parts, 2);
+      msghdr message{};
+      message.msg_iov = parts;
+      message.msg_iovlen = 2;
+      n = random().percent(50) ? lib_->writev(end.fd, parts, 2) : lib_->sendmsg(end.fd, &message, 0);
     }
   } else {
     n = lib_->send(end.fd, data, length, may_wait ? 0 : MSG_DONTWAIT);
@@ -187,46 +194,22 @@ void Program::write(End& end) {
   check_write(end, length, n, may_wait);
 }
 
-void Program::poll() {
-  std::vector<pollfd> asked;
-  bool due = false;
-  for (End* end : ends_) {
-    if (random().percent(30)) continue;
-    asked.push_back({end->fd, static_cast<short>(POLLIN | (random().percent(20) ? POLLOUT : 0)), 0});
-    due |= read_is_due(*end);
-  }
-  if (random().percent(30)) {
-    asked.push_back({listener_, POLLIN, 0});
-    due |= waiting_for(p_) > 0;
-  }
-  int timeout = due && random().percent(40) ? -1 : static_cast<int>(random().below(20));
-  Time before = sim.now;
-  long n = lib_->poll(asked.data(), asked.size(), timeout);
-  if (n < 0) sim.fail("poll: error %ld", -n);
-  if (n == 0 && sim.now - before < (timeout - 1) * kMs) sim.fail("poll is back too early");
-  long ready = 0;
-  for (auto& one : asked) {
-    ready += one.revents != 0;
-    if (one.revents & POLLNVAL) sim.fail("poll does not know number %d", one.fd);
-  }
-  if (ready != n) sim.fail("poll says %ld and marks %ld", n, ready);
-}
-
 // The same connection under another number, and back.
 void Program::renumber(End& end) {
   int old = end.fd, kind = static_cast<int>(random().below(3));
-  long fd = kind == 0   ? lib_->dup(old)
-            : kind == 1 ? lib_->fcntl(old, F_DUPFD_CLOEXEC, 10)
-                        : lib_->dup3(old, 40 + static_cast<int>(random().below(20)) + 20 * p_->number, 0);
-  if (fd < 0) sim.fail("dup: error %ld", -fd);
+  watch(end, epoll_, EPOLL_CTL_DEL);
+  int to = 40 + static_cast<int>(random().below(20)) + 20 * p_->number;
   for (End* other : ends_)
-    if (other->fd == fd && other != &end) {  // dup3 has closed somebody
+    if (kind == 2 && other->fd == to && other != &end) {  // dup3 closes somebody
       other->closed = other->conn->rude = true;
       std::erase(ends_, other);
       ++traffic.rude;
       break;
     }
+  long fd = kind == 0 ? lib_->dup(old) : kind == 1 ? lib_->fcntl(old, F_DUPFD_CLOEXEC, 10) : lib_->dup3(old, to, 0);
+  if (fd < 0) sim.fail("dup: error %ld", -fd);
   end.fd = static_cast<int>(fd);
+  watch(end, epoll_, EPOLL_CTL_ADD);
   if (random().percent(50)) read(end, false);
   if (old != fd) lib_->close(old);
 }
@@ -256,11 +239,15 @@ void Program::turn() {
   if (ends_.empty()) return think();
   End& end = *ends_[random().below(ends_.size())];
   if (end.broken) return close(end);
-  switch (random().below(24)) {
-    case 0: return poll();
-    case 1: return poll();
+  switch (random().below(26)) {
+    case 0: return wait_by_poll(p_, ends_, listener_);
+    case 1: return wait_by_epoll(p_, ends_, epoll_);
     case 2:
     case 3: return check_poll(end);
+    case 24: return check_epoll(end, epoll_);
+    case 25:
+      if (random().percent(20)) watch(end, epoll_, EPOLL_CTL_MOD);
+      return check_epoll(end, epoll_);
     case 4: return check_names(end);
     case 5:
       if (random().one_in(4)) renumber(end);
@@ -305,6 +292,7 @@ void Program::finish() {
     lib_->poll(asked.data(), asked.size(), 50);
   }
   if (listener_ >= 0) lib_->close(listener_);
+  lib_->close(epoll_);
   while (!lib_->linger(100) || active_moves > 0 || lib_->sockets() > 0 || p_->proc->table.size() > 1)
     lib_->poll(nullptr, 0, 50);
 }
