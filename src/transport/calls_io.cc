@@ -9,6 +9,7 @@
 #include "src/transport/calls.h"
 #include "src/transport/calls_udp.h"
 #include "src/transport/drain.h"
+#include "src/transport/options.h"
 #include "src/transport/raw.h"
 #include "src/transport/runtime.h"
 #include "src/transport/stub.h"
@@ -39,9 +40,9 @@ long deliver(VSocket* vs, const iovec* parts, size_t count, bool peek) {
 
 // Into the buffer of a socket whose new connection is not there yet; 0: it is full.
 long keep(VSocket* vs, const iovec* parts, size_t count) {
-  size_t done = 0;
-  for (size_t i = 0; i < count && vs->out.size() < kMaxOut; ++i) {
-    size_t room = kMaxOut - vs->out.size();
+  size_t done = 0, most = room_when_fresh(vs->fd, kMaxOut);
+  for (size_t i = 0; i < count && vs->out.size() < most; ++i) {
+    size_t room = most - vs->out.size();
     size_t n = parts[i].iov_len < room ? parts[i].iov_len : room;
     if (n == 0) continue;  // an empty buffer has no address to give
     char* at = vs->out.reserve(n);
