@@ -74,7 +74,7 @@ bool read_is_due(const End& end) {
 }
 
 bool write_fits(const End& end, size_t length) {
-  return !end.conn->lossy && end.sent - end.other().got + length <= kSendRoom + kReceiveRoom - 2000;
+  return !end.conn->lossy && end.sent - end.other().got + length <= end.send_room + kReceiveRoom - 2000;
 }
 
 std::string describe(const End& end) {

@@ -88,6 +88,8 @@ void Program::connect() {
   if (fd < 0) sim.fail("socket: error %d", -fd);
   int one = 1;
   if (no_delay) lib_->setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+  int small = random().percent(20) ? static_cast<int>(random().between(2000, 5000)) : 0;
+  if (small) lib_->setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &small, sizeof small);
   sockaddr_in address = address_of(server->vip, kPort);
   p_->connecting_to = server;
   p_->connecting_lossy = false;
@@ -110,6 +112,7 @@ void Program::connect() {
     lib_->getsockname(fd, reinterpret_cast<sockaddr*>(&own), &length);
     Conn* conn = find_or_make(ntohl(own.sin_addr.s_addr), ntohs(own.sin_port), server);
     conn->lossy |= p_->connecting_lossy;
+    if (small) conn->end[0].send_room = static_cast<size_t>(small);
     take(conn, 0, fd, nonblock, no_delay);
     if (reset && !conn->rude && !conn->lossy) sim.fail("reset in connect: %s", describe(conn->end[0]).c_str());
     conn->end[0].broken = reset;

@@ -21,6 +21,7 @@ struct End {
   bool ended = false;   ///< it has seen the end of the other's stream
   bool broken = false;  ///< it has seen an error
   bool nonblock = false, no_delay = false;
+  size_t send_room = kSendRoom;
   bool edge = false;      ///< in the program's epoll set edge-triggered
   bool told = false, told_room = false;  ///< epoll has said since the last EAGAIN that it can be read, written
   Conn* conn = nullptr;
