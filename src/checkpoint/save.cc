@@ -58,7 +58,7 @@ int hand_sockets_to_mirror(int mailbox_fd) {
   int count = 0;
   transport::for_each_vsocket([&](VSocket* vs) {
     if (vs->state != transport::ConnState::kEstablished && vs->state != transport::ConnState::kBuffered) return;
-    wire::MailboxRecord record{.type = wire::Mailbox::kConn, .conn = vs->conn};
+    wire::MailboxRecord record{.type = wire::Mailbox::kConn, .conn = transport::mirror_name(vs)};
     transport::send_record(mailbox_fd, &record, sizeof record, &vs->fd, 1);
     ++count;
   });

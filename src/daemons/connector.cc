@@ -152,7 +152,7 @@ awaitable<void> Connector::accept(tcp::socket socket, wire::Caller caller) {
 // What a caller who knows a job's key must not have all the same.
 std::optional<wire::Reason> Connector::object_to(const wire::ConnHeader& header, const Rank& rank) const {
   if (rank.spec.job() != header.job) return wire::Reason::kJob;
-  auto awaited = awaited_.find({header.conn, rank.vip});
+  auto awaited = awaited_.find({header.conn, header.to});
   if (header.preamble.purpose == wire::Purpose::kRedirect && awaited != awaited_.end() &&
       header.from_gen < awaited->second->record.peer_gen)
     return wire::Reason::kGeneration;
@@ -180,7 +180,7 @@ awaitable<void> Connector::accept_open(tcp::socket socket, const wire::Caller& c
 awaitable<void> Connector::accept_redirect(tcp::socket socket, const wire::Caller& caller, Rank::Ptr rank) {
   const wire::ConnHeader& header = *caller.data;
   bool opener_awaits = header.flags & wire::kOpenerAwaits;
-  auto it = awaited_.find({header.conn, rank->vip});
+  auto it = awaited_.find({header.conn, header.to});
   if (it != awaited_.end()) {
     AwaitedPtr awaited = it->second;
     if (opener_awaits && awaited->stash) {
@@ -285,7 +285,7 @@ void Connector::reconnect_all(const Rank::Ptr& rank) {
     auto awaited = std::make_shared<Awaited>(node_.io.get_executor());
     awaited->rank = rank;
     awaited->record = record;
-    awaited_[{record.conn, rank->vip}] = awaited;
+    awaited_[{record.conn, record.local}] = awaited;
     bool connector = record.flags & wire::kFlagConnector;
     spawn(
         node_.io.get_executor(),
@@ -301,7 +301,7 @@ void Connector::reconnect_all(const Rank::Ptr& rank) {
 awaitable<void> Connector::finish(AwaitedPtr awaited, int fd, Generation peer_gen) {
   if (awaited->done) co_return;
   awaited->done = true;
-  awaited_.erase({awaited->record.conn, awaited->rank->vip});
+  awaited_.erase({awaited->record.conn, awaited->record.local});
   wire::ControlRecord about = awaited->record;
   about.flags = 0;
   if (peer_gen) about.peer_gen = peer_gen;
@@ -420,7 +420,7 @@ awaitable<void> Connector::serve_redirect(proto::Redirect request, proto::Redire
   about.local = {request.connector_ip(), static_cast<uint16_t>(request.connector_port()), 0};
   about.peer = {request.acceptor_ip(), static_cast<uint16_t>(request.acceptor_port()), 0};
   about.peer_gen = request.acceptor_gen();
-  if (awaited_.count({about.conn, rank->vip})) {
+  if (awaited_.count({about.conn, about.local})) {
     reply->set_result(proto::Redirect::kBothMoved);
     co_return;
   }

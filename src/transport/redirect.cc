@@ -83,7 +83,7 @@ void put_under_numbers(VSocket* vs, int fd) {
 }
 
 void on_connected(const wire::ControlRecord& record, int fd) {
-  VSocket* vs = find_conn(record.conn);
+  VSocket* vs = find_conn(record.conn, record.local);
   if (!vs || vs->state != ConnState::kConnecting) {
     if (fd >= 0) raw::close(fd);
     return;
@@ -100,7 +100,7 @@ void on_connected(const wire::ControlRecord& record, int fd) {
 }
 
 void on_hold(const wire::ControlRecord& record) {
-  VSocket* vs = find_conn(record.conn);
+  VSocket* vs = find_conn(record.conn, record.local);
   wire::ControlRecord reply = record;
   reply.type = wire::Control::kInstalled;
   reply.error = record.arg1 != rt.forks ? EBUSY : vs ? 0 : ENOTCONN;
@@ -112,10 +112,10 @@ void on_hold(const wire::ControlRecord& record) {
 }
 
 void on_install(const wire::ControlRecord& record, int fd) {
-  VSocket* vs = find_conn(record.conn);
+  VSocket* vs = find_conn(record.conn, record.local);
   if (!vs) {
     take_waiting();  // the program may not have accepted it yet
-    vs = find_conn(record.conn);
+    vs = find_conn(record.conn, record.local);
   }
   if (vs && record.arg1 == rt.forks) {
     vs->held = false;
@@ -160,7 +160,7 @@ void on_install(const wire::ControlRecord& record, int fd) {
       vs->peer_gen = record.peer_gen;
       set_state(vs, ConnState::kDraining);
       if (mover) {
-        tell_mirror_half_close(vs->conn);
+        tell_mirror_half_close(mirror_name(vs));
       } else {
         raw::shutdown(vs->old_fd, SHUT_WR);
         arm(vs->old_fd);

@@ -107,10 +107,24 @@ void refresh(VSocket* vs) {
   if (vs->watches) sync_watches(vs);
 }
 
-VSocket* find_conn(const ConnId& conn) {
+VSocket* find_conn(const ConnId& conn, const Endpoint& local) {
   VSocket* found = nullptr;
   for_each_vsocket([&](VSocket* vs) {
-    if (vs->conn == conn) found = vs;
+    if (vs->conn == conn && (vs->peer.ip != rt.vip || vs->local.port == local.port)) found = vs;
+  });
+  return found;
+}
+
+ConnId mirror_name(const VSocket* vs) {
+  ConnId name = vs->conn;
+  if (vs->peer.ip == rt.vip && !vs->connector) name.lo ^= 1;  // random names: nobody else has that one
+  return name;
+}
+
+VSocket* find_mirrored(const ConnId& name) {
+  VSocket* found = nullptr;
+  for_each_vsocket([&](VSocket* vs) {
+    if (vs->from_mirror && mirror_name(vs) == name) found = vs;
   });
   return found;
 }

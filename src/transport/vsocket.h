@@ -103,7 +103,11 @@ void detach(int fd);
 /// what has drained.
 void refresh(VSocket* vs);
 void set_state(VSocket* vs, ConnState to);
-VSocket* find_conn(const ConnId& conn);
+/// The end of a connection that has this local name: both ends may be in this process.
+VSocket* find_conn(const ConnId& conn, const Endpoint& local);
+/// A connection's name for the mirror. Of a connection of this process to itself each end has its own.
+ConnId mirror_name(const VSocket* vs);
+VSocket* find_mirrored(const ConnId& name);
 /// Something came that a waiting call may be waiting for.
 void note_arrival(VSocket* vs);
 

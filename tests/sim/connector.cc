@@ -97,7 +97,7 @@ void Node::accept(StreamPtr socket, const wire::ConnHeader& header) {
     bool moved = departed_.count(header.to.ip) || rank;
     return say(socket, moved ? wire::Verdict::kMoved : wire::Verdict::kRefused, 0);
   }
-  if (auto it = awaited_.find({header.conn, rank->vip});
+  if (auto it = awaited_.find({header.conn, header.to});
       !open && it != awaited_.end() && header.from_gen < it->second->record.peer_gen)
     return say(socket, wire::Verdict::kRefused, 0);
   known_.erase(header.from.ip);
@@ -119,7 +119,7 @@ void Node::accept_open(StreamPtr socket, const wire::ConnHeader& header, RankPtr
 
 void Node::accept_redirect(StreamPtr socket, const wire::ConnHeader& header, RankPtr rank) {
   bool opener_awaits = header.flags & wire::kOpenerAwaits;
-  auto it = awaited_.find({header.conn, rank->vip});
+  auto it = awaited_.find({header.conn, header.to});
   if (it != awaited_.end()) {
     AwaitedPtr awaited = it->second;
     if (opener_awaits && awaited->stash) {
@@ -182,7 +182,7 @@ void Node::reconnect_all(const RankPtr& rank) {
     auto awaited = std::make_shared<Awaited>();
     awaited->rank = rank;
     awaited->record = record;
-    awaited_[{record.conn, rank->vip}] = awaited;
+    awaited_[{record.conn, record.local}] = awaited;
     bool connector = record.flags & wire::kFlagConnector;
     sim.spawn(name + (connector ? " reopen" : " request"), [this, awaited, connector] {
       if (connector) run_reopen(awaited);
@@ -195,7 +195,7 @@ void Node::reconnect_all(const RankPtr& rank) {
 void Node::finish(AwaitedPtr awaited, StreamPtr socket, Generation peer_gen) {
   if (awaited->done) return;
   awaited->done = true;
-  awaited_.erase({awaited->record.conn, awaited->rank->vip});
+  awaited_.erase({awaited->record.conn, awaited->record.local});
   wire::ControlRecord about = awaited->record;
   about.flags = 0;
   if (peer_gen) about.peer_gen = peer_gen;
@@ -261,7 +261,7 @@ Node::Redirect Node::serve_redirect(const wire::ControlRecord& request, Place ac
   about.local = request.peer;
   about.peer = request.local;
   about.peer_gen = acceptor.generation;
-  if (awaited_.count({about.conn, rank->vip})) return Redirect::kBothMoved;
+  if (awaited_.count({about.conn, about.local})) return Redirect::kBothMoved;
   struct Guard {
     RankPtr rank;
     explicit Guard(RankPtr r) : rank(std::move(r)) { ++rank->installing; }

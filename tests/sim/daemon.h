@@ -88,7 +88,7 @@ class Node {
   void arrive(const RankPtr& rank);
 
   std::map<uint32_t, Place> departed_, known_;
-  std::map<std::pair<ConnId, uint32_t>, AwaitedPtr> awaited_;
+  std::map<std::pair<ConnId, Endpoint>, AwaitedPtr> awaited_;
 };
 
 /// The master's table.

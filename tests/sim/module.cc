@@ -105,7 +105,7 @@ int hand_over(int mailbox_fd, bool good) {
   int count = 0;
   for_each_vsocket([&](VSocket* vs) {
     if (!good || (vs->state != ConnState::kEstablished && vs->state != ConnState::kBuffered)) return;
-    wire::MailboxRecord record{.type = wire::Mailbox::kConn, .conn = vs->conn};
+    wire::MailboxRecord record{.type = wire::Mailbox::kConn, .conn = mirror_name(vs)};
     send_record(mailbox_fd, &record, sizeof record, &vs->fd, 1);
     ++count;
   });
