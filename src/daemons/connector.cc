@@ -127,13 +127,16 @@ awaitable<void> Connector::accept(tcp::socket socket, wire::Caller caller) {
   const wire::ConnHeader& header = *caller.data;
   Rank::Ptr rank = node_.find(header.to.ip);
   bool open = header.preamble.purpose == wire::Purpose::kOpen;
-  if (rank) co_await node_.wait_settled_place(rank, open ? kOpenPatience : kMoveLimit);
+  // As long as a process waits in connect() it does not stand still, whoever has asked it to. So it takes connections: two
+  // that connect to each other would wait for each other.
+  auto takes = [&] { return open && rank && rank->state == RankState::kMoving && rank->connecting > 0 && !rank->frozen; };
+  if (rank && !takes()) co_await node_.wait_settled_place(rank, open ? kOpenPatience : kMoveLimit);
   rank = node_.find(header.to.ip);
-  if (open && rank && rank->state != RankState::kRunning && rank->state != RankState::kGone) {
+  if (open && rank && rank->state != RankState::kRunning && rank->state != RankState::kGone && !takes()) {
     say(socket, caller, node_.config.key, wire::Verdict::kNotYet, 0);
     co_return;
   }
-  if (!rank || rank->state != RankState::kRunning) {
+  if (!rank || (rank->state != RankState::kRunning && !takes())) {
     auto left = node_.departed.find(header.to.ip);
     bool moved = left != node_.departed.end() || rank;
     say(socket, caller, node_.config.key, moved ? wire::Verdict::kMoved : wire::Verdict::kRefused, 0);

@@ -318,7 +318,8 @@ long do_close(int fd) {
     detach(fd);
     return raw::close(fd);
   }
-  if (vs->state == ConnState::kAwaiting) {
+  // What the daemon is about to bring comes first. (A connect() under way holds up the freeze: the daemon counts on it.)
+  if (vs->state == ConnState::kAwaiting || vs->state == ConnState::kConnecting) {
     long carrier = raw::fcntl(fd, F_DUPFD_CLOEXEC, rt.high_from);
     if (carrier >= 0) {
       vs->orphan = true;

@@ -97,6 +97,7 @@ void on_connected(const wire::ControlRecord& record, int fd) {
     set_state(vs, ConnState::kEstablished);
   }
   refresh(vs);
+  if (vs->orphan) release_orphan(vs);
 }
 
 void on_hold(const wire::ControlRecord& record) {
