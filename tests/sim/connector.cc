@@ -89,11 +89,15 @@ void Node::run_connect(RankPtr rank, wire::ControlRecord request) {
 void Node::accept(StreamPtr socket, const wire::ConnHeader& header) {
   RankPtr rank = find(header.to.ip);
   bool open = header.preamble.purpose == wire::Purpose::kOpen;
-  if (rank) wait_settled_place(rank, open ? kOpenPatience : kMoveLimit);
+  auto takes = [&] {  // it cannot stand still as long as it waits in connect() itself
+    return open && rank && rank->state == RankState::kMoving && rank->connecting > 0 && !rank->frozen &&
+           !sim.planted("connects-block");
+  };
+  if (rank && !takes()) wait_settled_place(rank, open ? kOpenPatience : kMoveLimit);
   rank = find(header.to.ip);
-  if (open && rank && rank->state != RankState::kRunning && rank->state != RankState::kGone)
+  if (open && rank && rank->state != RankState::kRunning && rank->state != RankState::kGone && !takes())
     return say(socket, wire::Verdict::kNotYet, 0);
-  if (!rank || rank->state != RankState::kRunning) {
+  if (!rank || (rank->state != RankState::kRunning && !takes())) {
     bool moved = departed_.count(header.to.ip) || rank;
     return say(socket, moved ? wire::Verdict::kMoved : wire::Verdict::kRefused, 0);
   }

@@ -91,7 +91,8 @@ bool Node::freeze(Move& move) {
     sim.sleep(sim.delay());
     return false;
   }
-  sim.wait([&] { return rank->frozen || rank->exited; }, kFreezeLimit);
+  if (!sim.wait([&] { return rank->frozen || rank->exited; }, kFreezeLimit))
+    sim.fail("%s does not come to a stop", rank->process->name.c_str());
   if (rank->exited || !rank->frozen || rank->frozen->error) return false;
   return !sim.random.one_in(12);
 }

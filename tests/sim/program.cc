@@ -116,9 +116,6 @@ void Program::connect() {
     take(conn, 0, fd, nonblock, no_delay);
     if (reset && !conn->rude && !conn->lossy) sim.fail("reset in connect: %s", describe(conn->end[0]).c_str());
     conn->end[0].broken = reset;
-  } else if (r == -ETIMEDOUT) {
-    ++traffic.timeouts;
-    lib_->close(fd);
   } else {
     sim.fail("connect to %s (number %d, %s): error %ld", server->name.c_str(), fd, nonblock ? "does not wait" : "waits", -r);
   }
