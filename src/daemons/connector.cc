@@ -130,7 +130,9 @@ awaitable<void> Connector::accept(tcp::socket socket, wire::Caller caller) {
   // As long as a process waits in connect() it does not stand still, whoever has asked it to. So it takes connections: two
   // that connect to each other would wait for each other.
   auto takes = [&] { return open && rank && rank->state == RankState::kMoving && rank->connecting > 0 && !rank->frozen; };
-  if (rank && !takes()) co_await node_.wait_settled_place(rank, open ? kOpenPatience : kMoveLimit);
+  // Not for one that is to arrive: that may be a rank which has just left, comes back as soon as its connections are settled,
+  // and whose peer still looks for it here. The peer is told to ask where it is.
+  if (rank && rank->state == RankState::kMoving && !takes()) co_await node_.wait_settled_place(rank, open ? kOpenPatience : kMoveLimit);
   rank = node_.find(header.to.ip);
   if (open && rank && rank->state != RankState::kRunning && rank->state != RankState::kGone && !takes()) {
     say(socket, caller, node_.config.key, wire::Verdict::kNotYet, 0);
@@ -408,7 +410,7 @@ awaitable<void> Connector::run_request(AwaitedPtr awaited) {
 
 awaitable<void> Connector::serve_redirect(proto::Redirect request, proto::Redirect* reply) {
   Rank::Ptr rank = node_.find(request.connector_ip());
-  if (rank) co_await node_.wait_settled_place(rank, kMoveLimit);
+  if (rank && rank->state == RankState::kMoving) co_await node_.wait_settled_place(rank, kMoveLimit);
   rank = node_.find(request.connector_ip());
   reply->set_result(proto::Redirect::kMoved);
   if (rank && rank->spec.job() != request.job()) node_.refused(wire::Reason::kJob, request.acceptor_address());
