@@ -138,8 +138,8 @@ bool run_apart(const Arguments& arguments, bool quiet) {
 }
 
 // The test can fail: each of these must be found.
-constexpr const char* kFaults[] = {"early-half-close", "mover-first", "dropped-stash", "connects-block", "dropped-byte",
-                                   "lost-signal", "no-second-look"};
+constexpr const char* kFaults[] = {"early-half-close", "mover-first", "dropped-stash", "connects-block", "waits-for-arrival",
+                                   "dropped-byte", "lost-signal", "no-second-look"};
 
 int run_all(Arguments arguments) {
   arguments.steps = (arguments.steps ? arguments.steps : kSteps) / kRuns;
