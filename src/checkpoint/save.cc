@@ -65,7 +65,7 @@ int hand_sockets_to_mirror(int mailbox_fd) {
   }
   transport::for_each_vsocket([&](VSocket* vs) {
     if (!transport::lives(vs)) return;
-    wire::MailboxRecord record{.type = wire::Mailbox::kConn, .conn = vs->conn};
+    wire::MailboxRecord record{.type = wire::Mailbox::kConn, .conn = transport::mirror_name(vs)};
     if (vs->from_mirror) record.flags = wire::kAfterUpstream;
     bool has_new = vs->state != transport::ConnState::kAwaiting;
     if (vs->old_fd >= 0) {

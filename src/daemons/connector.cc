@@ -143,18 +143,23 @@ awaitable<void> Connector::accept(tcp::socket socket, wire::Caller caller) {
   const wire::ConnHeader& header = *caller.data;
   Rank::Ptr rank = node_.find(header.to.ip);
   bool open = header.preamble.purpose == wire::Purpose::kOpen;
-  if (rank) co_await node_.wait_settled_place(rank, open ? kOpenPatience : kMoveLimit);
+  // As long as a process waits in connect() it does not stand still, whoever has asked it to. So it takes connections: two
+  // that connect to each other would wait for each other.
+  auto takes = [&] { return open && rank && rank->state == RankState::kMoving && rank->connecting > 0 && !rank->frozen; };
+  // Not for one that is to arrive: that may be a rank which has just left, comes back as soon as its connections are settled,
+  // and whose peer still looks for it here. The peer is told to ask where it is.
+  if (rank && rank->state == RankState::kMoving && !takes()) co_await node_.wait_settled_place(rank, open ? kOpenPatience : kMoveLimit);
   rank = node_.find(header.to.ip);
   if (rank && rank->state == RankState::kSuspended && rank->spec.job() == header.job) {
     if (open) hold(std::move(socket), caller, rank);
     else say(socket, caller, node_.config.key, wire::Verdict::kNotYet, rank->generation);
     co_return;
   }
-  if (open && rank && rank->state != RankState::kRunning && rank->state != RankState::kGone) {
+  if (open && rank && rank->state != RankState::kRunning && rank->state != RankState::kGone && !takes()) {
     say(socket, caller, node_.config.key, wire::Verdict::kNotYet, 0);
     co_return;
   }
-  if (!rank || rank->state != RankState::kRunning) {
+  if (!rank || (rank->state != RankState::kRunning && !takes())) {
     auto left = node_.departed.find(header.to.ip);
     bool moved = left != node_.departed.end() || rank;
     say(socket, caller, node_.config.key, moved ? wire::Verdict::kMoved : wire::Verdict::kRefused, 0);
@@ -173,7 +178,7 @@ awaitable<void> Connector::accept(tcp::socket socket, wire::Caller caller) {
 // What a caller who knows a job's key must not have all the same.
 std::optional<wire::Reason> Connector::object_to(const wire::ConnHeader& header, const Rank& rank) const {
   if (rank.spec.job() != header.job) return wire::Reason::kJob;
-  auto awaited = awaited_.find({header.conn, rank.vip});
+  auto awaited = awaited_.find({header.conn, header.to});
   if (header.preamble.purpose == wire::Purpose::kRedirect && awaited != awaited_.end() &&
       header.from_gen < awaited->second->record.peer_gen)
     return wire::Reason::kGeneration;
@@ -218,7 +223,7 @@ awaitable<void> Connector::accept_open(tcp::socket socket, const wire::Caller& c
 awaitable<void> Connector::accept_redirect(tcp::socket socket, const wire::Caller& caller, Rank::Ptr rank) {
   const wire::ConnHeader& header = *caller.data;
   bool opener_awaits = header.flags & wire::kOpenerAwaits;
-  auto it = awaited_.find({header.conn, rank->vip});
+  auto it = awaited_.find({header.conn, header.to});
   if (it != awaited_.end()) {
     AwaitedPtr awaited = it->second;
     if (opener_awaits && !awaited->undecided.empty()) {  // the peer may have moved after it took one of those: that is older
@@ -353,7 +358,10 @@ void Connector::hand_over(const Rank::Ptr& rank, int mailbox) {
   for (auto& [key, awaited] : awaited_) {
     if (awaited->rank != rank) continue;
     for (auto& socket : awaited->undecided) {
-      wire::MailboxRecord record{.type = wire::Mailbox::kConn, .conn = key.first, .flags = wire::kUndecided};
+      // The name that the process gives to this end (transport::mirror_name).
+      ConnId name = key.first;
+      if (awaited->record.peer.ip == rank->vip && !(awaited->record.flags & wire::kFlagConnector)) name.lo ^= 1;
+      wire::MailboxRecord record{.type = wire::Mailbox::kConn, .conn = name, .flags = wire::kUndecided};
       int fd = socket->native_handle();
       transport::send_record(mailbox, &record, sizeof record, &fd, 1);
     }
@@ -377,7 +385,7 @@ void Connector::reconnect_all(const Rank::Ptr& rank) {
     auto awaited = std::make_shared<Awaited>(node_.io.get_executor());
     awaited->rank = rank;
     awaited->record = record;
-    awaited_[{record.conn, rank->vip}] = awaited;
+    awaited_[{record.conn, record.local}] = awaited;
     bool connector = record.flags & wire::kFlagConnector;
     spawn(
         node_.io.get_executor(),
@@ -393,7 +401,7 @@ void Connector::reconnect_all(const Rank::Ptr& rank) {
 awaitable<void> Connector::finish(AwaitedPtr awaited, int fd, Generation peer_gen) {
   if (awaited->done) co_return;
   awaited->done = true;
-  awaited_.erase({awaited->record.conn, awaited->rank->vip});
+  awaited_.erase({awaited->record.conn, awaited->record.local});
   boost::system::error_code ignored;
   for (auto& socket : awaited->undecided) socket->close(ignored);  // asked for twice
   wire::ControlRecord about = awaited->record;
@@ -514,7 +522,7 @@ awaitable<void> Connector::run_request(AwaitedPtr awaited) {
 
 awaitable<void> Connector::serve_redirect(proto::Redirect request, proto::Redirect* reply) {
   Rank::Ptr rank = node_.find(request.connector_ip());
-  if (rank) co_await node_.wait_settled_place(rank, kMoveLimit);
+  if (rank && rank->state == RankState::kMoving) co_await node_.wait_settled_place(rank, kMoveLimit);
   rank = node_.find(request.connector_ip());
   reply->set_result(proto::Redirect::kMoved);
   if (rank && rank->spec.job() != request.job()) node_.refused(wire::Reason::kJob, request.acceptor_address());
@@ -529,7 +537,7 @@ awaitable<void> Connector::serve_redirect(proto::Redirect request, proto::Redire
   about.local = {request.connector_ip(), static_cast<uint16_t>(request.connector_port()), 0};
   about.peer = {request.acceptor_ip(), static_cast<uint16_t>(request.acceptor_port()), 0};
   about.peer_gen = request.acceptor_gen();
-  if (awaited_.count({about.conn, rank->vip})) {
+  if (awaited_.count({about.conn, about.local})) {
     reply->set_result(proto::Redirect::kBothMoved);
     co_return;
   }

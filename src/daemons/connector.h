@@ -75,8 +75,8 @@ class Connector {
   awaitable<void> finish(AwaitedPtr awaited, int fd, Generation peer_gen);
 
   Node& node_;
-  /// By connection and virtual address: both ends of a connection may be on this node.
-  using Key = std::pair<ConnId, uint32_t>;
+  /// By connection and end: both may be on this node, and even in one process.
+  using Key = std::pair<ConnId, Endpoint>;
   std::map<Key, AwaitedPtr> awaited_;
 };
 

@@ -13,9 +13,10 @@
 namespace msocket::transport {
 
 long do_epoll_create(int flags) {
+  if (!rt.active) return raw::sys(SYS_epoll_create1, flags);
+  Section section;  // a freeze in between would find a set that is in no table
   long fd = raw::sys(SYS_epoll_create1, flags);
-  if (fd < 0 || !rt.active || fd >= kMaxFd) return fd;
-  Section section;
+  if (fd < 0 || fd >= kMaxFd) return fd;
   if (add_epoll(static_cast<int>(fd), -1)) return fd;
   raw::close(static_cast<int>(fd));
   return -EMFILE;

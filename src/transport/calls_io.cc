@@ -9,6 +9,7 @@
 #include "src/transport/calls.h"
 #include "src/transport/calls_udp.h"
 #include "src/transport/drain.h"
+#include "src/transport/options.h"
 #include "src/transport/raw.h"
 #include "src/transport/runtime.h"
 #include "src/transport/stub.h"
@@ -39,10 +40,11 @@ long deliver(VSocket* vs, const iovec* parts, size_t count, bool peek) {
 
 // Into the buffer of a socket whose new connection is not there yet; 0: it is full.
 long keep(VSocket* vs, const iovec* parts, size_t count) {
-  size_t done = 0;
-  for (size_t i = 0; i < count && vs->out.size() < kMaxOut; ++i) {
-    size_t room = kMaxOut - vs->out.size();
+  size_t done = 0, most = room_when_fresh(vs->fd, kMaxOut);
+  for (size_t i = 0; i < count && vs->out.size() < most; ++i) {
+    size_t room = most - vs->out.size();
     size_t n = parts[i].iov_len < room ? parts[i].iov_len : room;
+    if (n == 0) continue;  // an empty buffer has no address to give
     char* at = vs->out.reserve(n);
     if (!at) break;
     memcpy(at, parts[i].iov_base, n);
@@ -55,6 +57,34 @@ long keep(VSocket* vs, const iovec* parts, size_t count) {
 long broken_pipe(int flags) {
   if (!(flags & MSG_NOSIGNAL)) raw::sys(SYS_tgkill, raw::getpid(), raw::gettid(), SIGPIPE);
   return -EPIPE;
+}
+
+// What a call that had done a part of its work could not tell.
+long take_error(VSocket* vs) {
+  long error = vs->error;
+  vs->error = 0;
+  refresh(vs);
+  return -error;
+}
+
+// For a read: what has come before the error goes first. The connection is broken, so nothing waits here.
+long tell_error(VSocket* vs, int fd, const iovec* parts, size_t count, int flags) {
+  msghdr message{};
+  message.msg_iov = const_cast<iovec*>(parts);
+  message.msg_iovlen = count;
+  long n = raw::sys(SYS_recvmsg, fd, &message, flags | MSG_DONTWAIT);
+  return n > 0 ? n : take_error(vs);
+}
+
+// The kernel tells an error once. If it came behind bytes that were counted, the next call is to tell it.
+void keep_error(int fd, long r) {
+  if (r >= 0 || r == -EAGAIN || r == -EINTR || r == -EPIPE) return;  // EPIPE comes again by itself
+  Section section;
+  VSocket* vs = kind_of(fd) ? vsocket_of[fd] : nullptr;
+  if (!vs || vs->state < ConnState::kEstablished) return;
+  vs->error = static_cast<int>(-r);
+  note_arrival(vs);
+  refresh(vs);
 }
 
 }  // namespace
@@ -96,6 +126,7 @@ long read_step(int fd, const iovec* parts, size_t count, int flags) {
         return -ECONNRESET;
       }
       refresh(vs);
+      if (vs->error && vs->state == ConnState::kEstablished) return tell_error(vs, fd, parts, count, flags);
       if (!(kind_of(fd) & kReadSlow)) return kRedo;
       if (vs->shared) old_fd = vs->old_fd;
     }
@@ -121,6 +152,7 @@ long write_step(int fd, const iovec* parts, size_t count, int flags) {
     VSocket* vs = vsocket_of[fd];
     if (!vs->held) {
       if (vs->state == ConnState::kConnecting) return -EAGAIN;
+      if (vs->error && vs->state >= ConnState::kEstablished) return take_error(vs);
       if (vs->state != ConnState::kAwaiting) return -ENOTCONN;
       if (vs->write_shut) return broken_pipe(flags);
       if (long n = keep(vs, parts, count); n > 0 || total(parts, count) == 0) return n;
@@ -165,10 +197,12 @@ long send_once(int fd, const void* buffer, size_t length, int flags) {
 
 bool waits(int fd, int flags) { return !(flags & MSG_DONTWAIT) && !nonblocking(fd); }
 
-// A blocking write takes everything; if our signal cut it short the rest follows, over the new connection if need be.
+// A blocking write takes everything; if our signal cut it short the rest follows, over the new connection if need be. No
+// SIGPIPE: what is written already counts, the next call is the one that fails.
 long write_rest(int fd, const void* buffer, size_t length, size_t done, int flags) {
   while (done < length && waits(fd, flags)) {
-    long r = send_once(fd, static_cast<const char*>(buffer) + done, length - done, flags);
+    long r = send_once(fd, static_cast<const char*>(buffer) + done, length - done, flags | MSG_NOSIGNAL);
+    keep_error(fd, r);
     if (r <= 0) break;
     done += r;
   }
@@ -179,6 +213,7 @@ long write_rest(int fd, const void* buffer, size_t length, size_t done, int flag
 long read_rest(int fd, void* buffer, size_t length, size_t done, int flags) {
   while (done < length && waits(fd, flags)) {
     long r = recv_once(fd, static_cast<char*>(buffer) + done, length - done, flags & ~MSG_WAITALL);
+    keep_error(fd, r);
     if (r <= 0) break;
     done += r;
   }

@@ -69,6 +69,7 @@ long do_getsockopt(int fd, int level, int name, void* value, socklen_t* length) 
       *static_cast<int*>(value) = vs->error;
       *length = sizeof(int);
       vs->error = 0;
+      refresh(vs);
       return 0;
     }
     if (vs && vs->state == ConnState::kListening && level == SOL_SOCKET && name == SO_ACCEPTCONN && length &&

@@ -279,6 +279,7 @@ long do_shutdown(int fd, int how) {
     case ConnState::kAwaiting: break;
     default: return -ENOTCONN;
   }
+  note_arrival(vs);  // poll says at once what is over
   if (how != SHUT_RD) vs->write_shut = true;
   if (how != SHUT_WR) {
     vs->read_shut = true;
@@ -320,7 +321,8 @@ long do_close(int fd) {
     detach(fd);
     return raw::close(fd);
   }
-  if (vs->state == ConnState::kAwaiting) {
+  // What the daemon is about to bring comes first. (A connect() under way holds up the freeze: the daemon counts on it.)
+  if (vs->state == ConnState::kAwaiting || vs->state == ConnState::kConnecting) {
     long carrier = raw::fcntl(fd, F_DUPFD_CLOEXEC, rt.high_from);
     if (carrier >= 0) {
       vs->orphan = true;

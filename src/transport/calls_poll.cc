@@ -10,6 +10,7 @@
 
 #include "src/transport/calls.h"
 #include "src/transport/drain.h"
+#include "src/transport/options.h"
 #include "src/transport/raw.h"
 #include "src/transport/readiness.h"
 #include "src/transport/runtime.h"
@@ -37,9 +38,12 @@ short own_events(const VSocket* vs, short wanted, short* ask) {
     case ConnState::kDraining:
     case ConnState::kBuffered:
       if (vs->in.size() || vs->reset || vs->read_shut) ready = wanted & kReading;
-      if (vs->state == ConnState::kAwaiting && (vs->write_shut || vs->out.size() < kMaxOut)) ready |= wanted & kWriting;
+      if (vs->state == ConnState::kAwaiting && (vs->write_shut || vs->out.size() < room_when_fresh(vs->fd, kMaxOut))) ready |= wanted & kWriting;
       if (vs->state != ConnState::kAwaiting) *ask = wanted & ~(kReading | POLLRDHUP | POLLPRI);
+      if (vs->error) ready |= (wanted & kWriting) | POLLERR;
       return ready;
+    case ConnState::kEstablished:  // it has an error to tell
+      return static_cast<short>((wanted & (kReading | kWriting)) | POLLERR | POLLHUP);
     default: return 0;
   }
 }

@@ -74,8 +74,8 @@ void drain_mirror() {
       rt.frame_left = rt.frame.len;
       if (rt.frame.magic != wire::kMirrorMagic || rt.frame.len > wire::kMirrorMaxData) return mirror_gone();
     }
-    VSocket* vs = find_conn(rt.frame.conn);  // nullptr: the program has closed it; the bytes go nowhere
-    if (vs && !vs->from_mirror) vs = nullptr;  // it gets nothing from there: not the mirror's to say
+    // nullptr: the program has closed it, and the bytes go nowhere; or it gets nothing from there: not the mirror's to say
+    VSocket* vs = find_mirrored(rt.frame.conn);
     if (rt.frame_left > 0) {
       char waste[4096];
       char* room = vs ? vs->in.reserve(rt.frame_left) : waste;

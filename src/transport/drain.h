@@ -16,7 +16,7 @@ void drain_old(VSocket* vs, size_t most = kAll);
 void drain_mirror();
 /// Both, for every socket.
 void drain_all();
-/// To the mirror: this peer has the new connection; end the old stream towards it.
+/// To the mirror, by mirror_name(): this peer has the new connection; end the old stream towards it.
 void tell_mirror_half_close(const ConnId& conn);
 /// True when no connection is on its way from an old place to a new one.
 bool settled();

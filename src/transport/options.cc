@@ -96,6 +96,17 @@ void save_options(int fd, SavedOptions* saved) {
   }
 }
 
+size_t room_when_fresh(int fd, size_t most) {
+  constexpr Option kSendBuffer{SOL_SOCKET, SO_SNDBUF, 1, true};
+  Value value;
+  int bytes;
+  if (!fixed_by_program(fd, kSendBuffer) || !get(fd, kSendBuffer, &value)) return most;
+  memcpy(&bytes, value.bytes, sizeof bytes);
+  // The kernel has doubled what was asked for, to have room for its own bookkeeping; that may be as much as the data.
+  size_t room = bytes > 4 ? static_cast<size_t>(bytes) / 4 : 1;
+  return room < most ? room : most;
+}
+
 void apply_options(const SavedOptions& saved, int fd) {
   for (int i = 0; i < saved.count; ++i)
     set(fd, kOptions[saved.options[i].index], saved.options[i].value, saved.options[i].length);

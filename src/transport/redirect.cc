@@ -84,7 +84,7 @@ void put_under_numbers(VSocket* vs, int fd) {
 }
 
 void on_connected(const wire::ControlRecord& record, int fd) {
-  VSocket* vs = find_conn(record.conn);
+  VSocket* vs = find_conn(record.conn, record.local);
   if (!vs || vs->state != ConnState::kConnecting) {
     if (fd >= 0) raw::close(fd);
     return;
@@ -98,10 +98,11 @@ void on_connected(const wire::ControlRecord& record, int fd) {
     set_state(vs, ConnState::kEstablished);
   }
   refresh(vs);
+  if (vs->orphan) release_orphan(vs);
 }
 
 void on_hold(const wire::ControlRecord& record) {
-  VSocket* vs = find_conn(record.conn);
+  VSocket* vs = find_conn(record.conn, record.local);
   wire::ControlRecord reply = record;
   reply.type = wire::Control::kInstalled;
   reply.error = record.arg1 != rt.forks ? EBUSY : vs ? 0 : ENOTCONN;
@@ -113,10 +114,10 @@ void on_hold(const wire::ControlRecord& record) {
 }
 
 void on_install(const wire::ControlRecord& record, int fd) {
-  VSocket* vs = find_conn(record.conn);
+  VSocket* vs = find_conn(record.conn, record.local);
   if (!vs) {
     take_waiting();  // the program may not have accepted it yet
-    vs = find_conn(record.conn);
+    vs = find_conn(record.conn, record.local);
   }
   if (vs && record.arg1 == rt.forks) {
     vs->held = false;
@@ -156,7 +157,8 @@ void on_install(const wire::ControlRecord& record, int fd) {
       put_under_numbers(vs, fd);
       fd = -1;
       if (vs->out.size()) {
-        raw::send_all(vs->fd, vs->out.data(), vs->out.size());
+        long r = raw::send_all(vs->fd, vs->out.data(), vs->out.size());
+        if (r < 0 && r != -EPIPE) vs->error = static_cast<int>(-r);  // the program has not heard of it
         vs->out.clear();
       }
       if (vs->write_shut) raw::shutdown(vs->fd, SHUT_WR);
@@ -164,7 +166,7 @@ void on_install(const wire::ControlRecord& record, int fd) {
       vs->peer_gen = record.peer_gen;
       set_state(vs, ConnState::kDraining);
       if (mover) {
-        tell_mirror_half_close(vs->conn);
+        tell_mirror_half_close(mirror_name(vs));
       } else {
         raw::shutdown(vs->old_fd, SHUT_WR);
         // Not a shared one: O_NONBLOCK would be there for the others, too, who have yet to copy the program's own from it.
@@ -324,6 +326,7 @@ int restore_sockets(const wire::ControlRecord& start, int mirror_fd) {
       vs->from_mirror = true;
       vs->old_ended = false;
       vs->old_fd = -1;
+      note_arrival(vs);  // there is room to write, which there may not have been
       send_control(rt.control_fd, about(vs, wire::Control::kReconnect));
       ++announced;
     }

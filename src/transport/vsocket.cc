@@ -37,9 +37,11 @@ bool has_unaccepted(const VSocket* listener) {
   return found;
 }
 
+bool is_connection(ConnState state) { return state >= ConnState::kEstablished; }
+
 uint8_t bits_for(const VSocket* vs) {
   if (vs->datagram != Datagram::kNo) return kVirtual | kSlow | kDatagramKind;
-  if (vs->held) return kVirtual | kSlow;
+  if (vs->held || (vs->error && is_connection(vs->state))) return kVirtual | kSlow;
   switch (vs->state) {
     case ConnState::kFresh:
     case ConnState::kEstablished: return kVirtual;
@@ -107,10 +109,24 @@ void refresh(VSocket* vs) {
   if (vs->watches) sync_watches(vs);
 }
 
-VSocket* find_conn(const ConnId& conn) {
+VSocket* find_conn(const ConnId& conn, const Endpoint& local) {
   VSocket* found = nullptr;
   for_each_vsocket([&](VSocket* vs) {
-    if (vs->conn == conn) found = vs;
+    if (vs->conn == conn && (vs->peer.ip != rt.vip || vs->local.port == local.port)) found = vs;
+  });
+  return found;
+}
+
+ConnId mirror_name(const VSocket* vs) {
+  ConnId name = vs->conn;
+  if (vs->peer.ip == rt.vip && !vs->connector) name.lo ^= 1;  // random names: nobody else has that one
+  return name;
+}
+
+VSocket* find_mirrored(const ConnId& name) {
+  VSocket* found = nullptr;
+  for_each_vsocket([&](VSocket* vs) {
+    if (vs->from_mirror && mirror_name(vs) == name) found = vs;
   });
   return found;
 }

@@ -69,7 +69,7 @@ struct VSocket {
   int old_fd;         ///< the old connection while draining directly, else -1
   int option_fd;      ///< listener: a TCP socket that carries the options for accepted connections, else -1
   int quiet_fd;       ///< a quiet listener's other end, which says nothing; else -1
-  int error;          ///< SO_ERROR to be reported
+  int error;          ///< SO_ERROR to be reported; of a connection: of a call that could not tell it, for the next one
   int backlog;
   Endpoint local, peer;
   ConnId conn;
@@ -103,7 +103,11 @@ void detach(int fd);
 /// what has drained.
 void refresh(VSocket* vs);
 void set_state(VSocket* vs, ConnState to);
-VSocket* find_conn(const ConnId& conn);
+/// The end of a connection that has this local name: both ends may be in this process.
+VSocket* find_conn(const ConnId& conn, const Endpoint& local);
+/// A connection's name for the mirror. Of a connection of this process to itself each end has its own.
+ConnId mirror_name(const VSocket* vs);
+VSocket* find_mirrored(const ConnId& name);
 /// Something came that a waiting call may be waiting for.
 void note_arrival(VSocket* vs);
 

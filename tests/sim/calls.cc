@@ -8,6 +8,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -15,6 +16,9 @@
 
 #include <cstring>
 
+#ifndef SO_BUF_LOCK
+#define SO_BUF_LOCK 72
+#endif
 #ifndef F_SETOWN_EX
 #define F_SETOWN_EX 15
 #endif
@@ -67,6 +71,14 @@ long option_call(bool set, const FilePtr& file, const long* a) {
   if ((level == IPPROTO_TCP || level == IPPROTO_IP) && (!tcp || tcp->local)) return -EOPNOTSUPP;
   std::string& value = file->options[{level, name}];
   size_t size = level != SOL_SOCKET ? 4 : name == SO_LINGER ? 8 : name == SO_RCVTIMEO || name == SO_SNDTIMEO ? 16 : 4;
+  if (set && tcp && level == SOL_SOCKET && name == SO_SNDBUF) {
+    int bytes = 2 * *at<int>(a[3]);  // as the kernel does: half of it is for its own purposes
+    value.assign(reinterpret_cast<char*>(&bytes), sizeof bytes);
+    int locks = 1;
+    file->options[{SOL_SOCKET, SO_BUF_LOCK}].assign(reinterpret_cast<char*>(&locks), sizeof locks);
+    tcp->set_send_room(static_cast<size_t>(bytes / 2));
+    return 0;
+  }
   if (set) {
     value.assign(at<char>(a[3]), static_cast<size_t>(a[4]));
     return 0;
@@ -74,7 +86,7 @@ long option_call(bool set, const FilePtr& file, const long* a) {
   std::string now = value;
   now.resize(size);
   if (level == SOL_SOCKET && name == SO_ERROR && tcp) {
-    int error = std::exchange(tcp->error, 0);
+    int error = tcp->take_error();
     memcpy(now.data(), &error, sizeof error);
   }
   size_t n = std::min<size_t>(*at<socklen_t>(a[4]), now.size());
@@ -98,6 +110,8 @@ long make_pair_call(Proc* proc, const long* a) {
 long file_call(long nr, const long* a) {
   Proc* proc = sim.current->proc;
   switch (nr) {
+    case SYS_epoll_create1: return proc->put(std::make_shared<Epoll>(), 0, a[0] & EPOLL_CLOEXEC);
+    case SYS_open: return open_fdinfo(proc, at<char>(a[0]));
     case SYS_socket: {
       if (a[0] != AF_INET || (a[1] & 0xf) != SOCK_STREAM) sim.fail("a socket of another kind");
       auto file = std::make_shared<Stream>();
@@ -110,6 +124,7 @@ long file_call(long nr, const long* a) {
     case SYS_dup3:
     case SYS_fcntl:
     case SYS_shutdown:
+    case SYS_epoll_ctl:
     case SYS_setsockopt:
     case SYS_getsockopt:
     case SYS_ioctl: break;
@@ -124,6 +139,7 @@ long file_call(long nr, const long* a) {
     case SYS_dup: return proc->put(file);
     case SYS_dup3: proc->table[static_cast<int>(a[1])] = {file, (a[2] & O_CLOEXEC) != 0}; return a[1];
     case SYS_fcntl: return do_fcntl(proc, fd, a[1], a[2]);
+    case SYS_epoll_ctl: return epoll_control(file, a);
     case SYS_shutdown:
       if (!tcp || !tcp->connected() || tcp->was_reset) return -ENOTCONN;
       tcp->shutdown(static_cast<int>(a[1]));
@@ -140,34 +156,6 @@ long file_call(long nr, const long* a) {
 
 namespace {
 
-long poll_call(long nr, const long* a, Waits* waits) {
-  Proc* proc = sim.current->proc;
-  auto* fds = at<pollfd>(a[0]);
-  auto count = static_cast<size_t>(a[1]);
-  struct Asked {
-    FilePtr file;
-    short events;
-  };
-  std::vector<Asked> asked;
-  int ready = 0;
-  for (size_t i = 0; i < count; ++i) {
-    fds[i].revents = 0;
-    if (fds[i].fd < 0) continue;
-    FilePtr file = proc->find(fds[i].fd);
-    short events = fds[i].events | POLLERR | POLLHUP;
-    fds[i].revents = file ? static_cast<short>(file->events() & events) : POLLNVAL;
-    ready += fds[i].revents != 0;
-    asked.push_back({file, events});
-  }
-  if (ready || (nr == SYS_poll && a[2] == 0)) return ready;
-  waits->until = [asked] {
-    for (auto& one : asked)
-      if (one.file->events() & one.events) return true;
-    return false;
-  };
-  return 0;
-}
-
 std::vector<iovec> parts_of(long nr, const long* a) {
   if (nr == SYS_readv || nr == SYS_writev) return {at<iovec>(a[1]), at<iovec>(a[1]) + a[2]};
   if (nr == SYS_sendmsg || nr == SYS_recvmsg) return {at<msghdr>(a[1])->msg_iov, at<msghdr>(a[1])->msg_iov + at<msghdr>(a[1])->msg_iovlen};
@@ -175,6 +163,7 @@ std::vector<iovec> parts_of(long nr, const long* a) {
 }
 
 long read_call(const FilePtr& file, const std::vector<iovec>& parts, long flags, Waits* waits) {
+  if (auto text = std::dynamic_pointer_cast<Text>(file)) return text->read(static_cast<char*>(parts[0].iov_base), parts[0].iov_len);
   auto tcp = stream(file);
   if (!tcp) return -EOPNOTSUPP;
   size_t total = 0;
@@ -214,7 +203,6 @@ long write_call(const FilePtr& file, const std::vector<iovec>& parts, long flags
 long receive_message(const FilePtr& file, const long* a, Waits* waits) {
   auto channel = packets(file);
   auto* message = at<msghdr>(a[1]);
-  if (!channel) return -EOPNOTSUPP;
   Record record;
   long r = channel->receive(&record);
   if (r == -EPIPE) return message->msg_controllen = 0;
@@ -248,7 +236,6 @@ long receive_message(const FilePtr& file, const long* a, Waits* waits) {
 long send_message(const FilePtr& file, const long* a, Waits* waits) {
   auto channel = packets(file);
   auto* message = at<msghdr>(a[1]);
-  if (!channel) return -EOPNOTSUPP;
   Record record;
   for (auto& part : parts_of(SYS_sendmsg, a)) record.bytes.append(static_cast<char*>(part.iov_base), part.iov_len);
   if (message->msg_control && message->msg_controllen) {
@@ -271,7 +258,7 @@ long send_message(const FilePtr& file, const long* a, Waits* waits) {
 }  // namespace
 
 long io_call(long nr, const long* a, size_t& done, Waits* waits) {
-  if (nr == SYS_poll || nr == SYS_ppoll) return poll_call(nr, a, waits);
+  if (long r = wait_call(nr, a, waits); r != -ENOSYS) return r;
   switch (nr) {
     case SYS_read:
     case SYS_readv:
@@ -287,8 +274,16 @@ long io_call(long nr, const long* a, size_t& done, Waits* waits) {
   if (!file) return -EBADF;
   long flags = nr == SYS_recvfrom || nr == SYS_sendto ? a[3] : 0;
   switch (nr) {
-    case SYS_recvmsg: return receive_message(file, a, waits);
-    case SYS_sendmsg: return send_message(file, a, waits);
+    case SYS_recvmsg: {
+      if (packets(file)) return receive_message(file, a, waits);
+      auto* message = at<msghdr>(a[1]);
+      message->msg_namelen = message->msg_controllen = 0;
+      message->msg_flags = 0;
+      return read_call(file, parts_of(nr, a), a[2], waits);
+    }
+    case SYS_sendmsg:
+      if (packets(file)) return send_message(file, a, waits);
+      return write_call(file, parts_of(nr, a), a[2], done, waits);
     case SYS_read:
     case SYS_readv:
     case SYS_recvfrom: return read_call(file, parts_of(nr, a), flags, waits);

@@ -74,7 +74,7 @@ bool read_is_due(const End& end) {
 }
 
 bool write_fits(const End& end, size_t length) {
-  return !end.conn->lossy && end.sent - end.other().got + length <= kSendRoom + kReceiveRoom - 2000;
+  return !end.conn->lossy && end.sent - end.other().got + length <= end.send_room + kReceiveRoom - 2000;
 }
 
 std::string describe(const End& end) {
@@ -122,11 +122,12 @@ void check_read(End& end, const char* data, size_t asked, long result, bool may_
     return;
   } else if (result == 0) {
     bool end_due = (other.shut || other.closed) && end.got == other.sent;
-    if (!end_due && (end.conn->lossy || (end.conn->rude && end.cut_short))) ++traffic.early_ends;
+    if (!end_due && end.conn->lossy) ++traffic.early_ends;
     else if (!end_due) sim.fail("the end of the stream too early: %s", describe(end).c_str());
     end.ended = true;
   } else if (result == -EAGAIN) {
     if (may_wait) sim.fail("EAGAIN from a read that waits: %s", describe(end).c_str());
+    end.told = false;
   } else if (result == -ECONNRESET || result == -EPIPE) {
     if (!excused) sim.fail("error %ld from a read: %s", -result, describe(end).c_str());
     end.broken = true;
@@ -143,10 +144,11 @@ void check_write(End& end, size_t asked, long result, bool may_wait) {
     if (end.shut && asked) sim.fail("a write after shutdown: %s", describe(end).c_str());
     if (may_wait && static_cast<size_t>(result) != asked && !excused)
       sim.fail("a write that waits took %ld of %zu: %s", result, asked, describe(end).c_str());
-    end.cut_short |= may_wait && static_cast<size_t>(result) != asked;
     end.sent += static_cast<uint64_t>(result);
   } else if (result == -EAGAIN) {
     if (may_wait) sim.fail("EAGAIN from a write that waits: %s", describe(end).c_str());
+    if (end.edge) sim.trace("no room in connection %d", end.conn->id);
+    end.told_room = false;
   } else if (result == -EPIPE && end.shut) {
     return;
   } else if ((result == -EPIPE || result == -ECONNRESET) && excused) {
@@ -156,40 +158,6 @@ void check_write(End& end, size_t asked, long result, bool may_wait) {
     sim.fail("error %ld from a write: %s", -result, describe(end).c_str());
   }
   end.sending = 0;
-}
-
-void check_poll(End& end) {
-  Process* p = end.process;
-  int freezes = p->freezes;
-  pollfd asked{end.fd, POLLIN | POLLOUT, 0};
-  char byte;
-  long n, peeked, written = 0;
-  bool write_too = !end.shut && !end.broken && sim.random.percent(30);
-  {
-    Still still;
-    n = p->lib->poll(&asked, 1, 0);
-    peeked = p->lib->recv(end.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT, nullptr, nullptr);
-    if (write_too && (asked.revents & POLLOUT)) {
-      byte = pattern(*end.conn, end.side, end.sent);
-      end.sending = 1;
-      written = p->lib->send(end.fd, &byte, 1, MSG_DONTWAIT | MSG_NOSIGNAL, nullptr, 0);
-    }
-  }
-  bool moved = p->freezes != freezes;
-  if (write_too && (asked.revents & POLLOUT)) {
-    if (written == -EAGAIN && !moved) sim.fail("poll says writable, a write says EAGAIN: %s", describe(end).c_str());
-    check_write(end, 1, written, false);
-  }
-  if (peeked < 0 && peeked != -EAGAIN) {
-    if (!end.conn->rude && !end.conn->lossy) sim.fail("error %ld from a peek: %s", -peeked, describe(end).c_str());
-    end.broken = true;
-  }
-  if (moved) return;
-  if (n < 0) sim.fail("poll: error %ld", -n);
-  bool readable = asked.revents & (POLLIN | POLLHUP | POLLERR);
-  if (readable != (peeked != -EAGAIN))
-    sim.fail("poll says %s (%#x), a read says %ld: %s", readable ? "readable" : "nothing", asked.revents, peeked,
-             describe(end).c_str());
 }
 
 void check_names(End& end) {

@@ -89,14 +89,21 @@ void Node::run_connect(RankPtr rank, wire::ControlRecord request) {
 void Node::accept(StreamPtr socket, const wire::ConnHeader& header) {
   RankPtr rank = find(header.to.ip);
   bool open = header.preamble.purpose == wire::Purpose::kOpen;
-  if (rank) wait_settled_place(rank, open ? kOpenPatience : kMoveLimit);
+  auto takes = [&] {  // it cannot stand still as long as it waits in connect() itself
+    return open && rank && rank->state == RankState::kMoving && rank->connecting > 0 && !rank->frozen &&
+           !sim.planted("connects-block");
+  };
+  if (rank && !takes()) wait_settled_place(rank, open ? kOpenPatience : kMoveLimit);
   rank = find(header.to.ip);
-  if (open && rank && rank->state != RankState::kRunning && rank->state != RankState::kGone)
+  if (open && rank && rank->state != RankState::kRunning && rank->state != RankState::kGone && !takes())
     return say(socket, wire::Verdict::kNotYet, 0);
-  if (!rank || rank->state != RankState::kRunning) {
+  if (!rank || (rank->state != RankState::kRunning && !takes())) {
     bool moved = departed_.count(header.to.ip) || rank;
     return say(socket, moved ? wire::Verdict::kMoved : wire::Verdict::kRefused, 0);
   }
+  if (auto it = awaited_.find({header.conn, header.to});
+      !open && it != awaited_.end() && header.from_gen < it->second->record.peer_gen)
+    return say(socket, wire::Verdict::kRefused, 0);
   known_.erase(header.from.ip);
   if (open) accept_open(std::move(socket), header, rank);
   else accept_redirect(std::move(socket), header, rank);
@@ -116,9 +123,14 @@ void Node::accept_open(StreamPtr socket, const wire::ConnHeader& header, RankPtr
 
 void Node::accept_redirect(StreamPtr socket, const wire::ConnHeader& header, RankPtr rank) {
   bool opener_awaits = header.flags & wire::kOpenerAwaits;
-  auto it = awaited_.find({header.conn, rank->vip});
+  auto it = awaited_.find({header.conn, header.to});
   if (it != awaited_.end()) {
     AwaitedPtr awaited = it->second;
+    if (opener_awaits && awaited->stash) {
+      sim.trace("keeps what it has for connection %08llx", static_cast<unsigned long long>(header.conn.lo & 0xffffffff));
+      if (!sim.planted("dropped-stash"))
+        return say(socket, wire::Verdict::kNotYet, rank->generation);  // first the one that the opener has switched to
+    }
     say(socket, wire::Verdict::kOk, rank->generation);
     if (!opener_awaits) awaited->stash = std::move(socket);
     else finish(awaited, socket, header.from_gen);
@@ -149,28 +161,20 @@ int Node::install(RankPtr rank, wire::ControlRecord about, StreamPtr socket) {
   about.local_gen = rank->generation;
   about.error = socket ? 0 : ENOTCONN;
   ++rank->installing;
-  bool free = sim.planted("two-at-once") ||
-              sim.wait([&] { return !rank->being_installed.count(about.conn) || rank->exited; }, kInstallLimit);
-  if (!free || rank->exited) {
-    --rank->installing;
-    return free ? ENOTCONN : EBUSY;
-  }
-  rank->being_installed.insert(about.conn);
-  rank->installed.erase(about.conn);
+  uint64_t number = about.arg0 = sim.planted("answers-mixed") ? about.conn.lo : ++rank->installs;
+  rank->installed.erase(number);
   sim.trace("gives %s connection %08llx%s", rank->process->name.c_str(), static_cast<unsigned long long>(about.conn.lo & 0xffffffff),
             !socket ? ", gone" : about.flags & wire::kFlagAnswer ? ", the peer has moved" : "");
   int error = ENOTCONN;
   std::vector<FilePtr> files;
   if (socket) files.push_back(socket);
-  if (sim.planted("two-at-once")) sim.sleep(static_cast<Time>(sim.random.below(300 * kMs)));  // wide enough to be met
   if (rank->send(about, files)) {
-    sim.wait([&] { return rank->installed.count(about.conn) || rank->exited; }, kInstallLimit);
-    if (auto it = rank->installed.find(about.conn); it != rank->installed.end()) {
+    sim.wait([&] { return rank->installed.count(number) || rank->exited; }, kInstallLimit);
+    if (auto it = rank->installed.find(number); it != rank->installed.end()) {
       error = it->second.error;
       rank->installed.erase(it);
     }
   }
-  rank->being_installed.erase(about.conn);
   --rank->installing;
   sim.trace("%s has taken connection %08llx: %s", rank->process->name.c_str(),
             static_cast<unsigned long long>(about.conn.lo & 0xffffffff), strerror(error));
@@ -182,7 +186,7 @@ void Node::reconnect_all(const RankPtr& rank) {
     auto awaited = std::make_shared<Awaited>();
     awaited->rank = rank;
     awaited->record = record;
-    awaited_[{record.conn, rank->vip}] = awaited;
+    awaited_[{record.conn, record.local}] = awaited;
     bool connector = record.flags & wire::kFlagConnector;
     sim.spawn(name + (connector ? " reopen" : " request"), [this, awaited, connector] {
       if (connector) run_reopen(awaited);
@@ -195,7 +199,7 @@ void Node::reconnect_all(const RankPtr& rank) {
 void Node::finish(AwaitedPtr awaited, StreamPtr socket, Generation peer_gen) {
   if (awaited->done) return;
   awaited->done = true;
-  awaited_.erase({awaited->record.conn, awaited->rank->vip});
+  awaited_.erase({awaited->record.conn, awaited->record.local});
   wire::ControlRecord about = awaited->record;
   about.flags = 0;
   if (peer_gen) about.peer_gen = peer_gen;
@@ -226,11 +230,13 @@ void Node::run_request(AwaitedPtr awaited) {
   const wire::ControlRecord& record = awaited->record;
   Time deadline = sim.now + kRedirectLimit;
   while (!awaited->done && awaited->rank->here() && sim.now < deadline) {
+    awaited->stash.reset();  // of an attempt that came to nothing
     auto place = place_of(record.peer.ip);
     if (!place) break;
     sim.sleep(sim.delay());
     Redirect result = place->node->serve_redirect(record, {this, awaited->rank->generation});
-    sim.sleep(sim.delay());
+    // The link between daemons may lag behind a whole move.
+    sim.sleep(sim.random.one_in(6) || sim.planted("dropped-stash") ? static_cast<Time>(sim.random.below(600 * kMs)) : sim.delay());
     if (result == Redirect::kInstalled) {
       if (!awaited->stash) sim.fail("told that a connection is there, but it is not");
       return finish(awaited, awaited->stash, 0);
@@ -259,7 +265,7 @@ Node::Redirect Node::serve_redirect(const wire::ControlRecord& request, Place ac
   about.local = request.peer;
   about.peer = request.local;
   about.peer_gen = acceptor.generation;
-  if (awaited_.count({about.conn, rank->vip})) return Redirect::kBothMoved;
+  if (awaited_.count({about.conn, about.local})) return Redirect::kBothMoved;
   struct Guard {
     RankPtr rank;
     explicit Guard(RankPtr r) : rank(std::move(r)) { ++rank->installing; }

@@ -5,7 +5,6 @@
 // fiber here. Left out: keys, links that break, nodes that fail.
 #pragma once
 #include <optional>
-#include <set>
 
 #include "src/wire/conn_header.h"
 #include "src/wire/control.h"
@@ -24,8 +23,8 @@ struct Rank {
   PacketsPtr channel;
   std::map<uint16_t, PacketsPtr> listeners;
   int connecting = 0, installing = 0;
-  std::map<ConnId, wire::ControlRecord> installed;
-  std::set<ConnId> being_installed;
+  std::map<uint64_t, wire::ControlRecord> installed;  ///< answers, by their number
+  uint64_t installs = 0;
   std::optional<wire::ControlRecord> frozen, restored;
   std::vector<wire::ControlRecord> reconnects;
   bool here() const { return state == RankState::kRunning || state == RankState::kMoving; }
@@ -89,7 +88,7 @@ class Node {
   void arrive(const RankPtr& rank);
 
   std::map<uint32_t, Place> departed_, known_;
-  std::map<std::pair<ConnId, uint32_t>, AwaitedPtr> awaited_;
+  std::map<std::pair<ConnId, Endpoint>, AwaitedPtr> awaited_;
 };
 
 /// The master's table.

@@ -21,6 +21,7 @@ File::File() : id(next_file++) { all[id] = this; }
 File::~File() { all.erase(id); }
 
 void File::arrived() {
+  ++news;
   if (!async) return;
   Proc* proc = find_proc(owner);
   if (!proc) return;
@@ -64,14 +65,20 @@ void Pipe::happen() {
   size_t n = local || sim.random.percent(50) ? most : sim.random.between(1, most);
   size_t skip = sim.planted("dropped-byte") && !local && sim.random.one_in(200) ? 1 : 0;
   got.append(sent, skip, n - skip);
+  StreamPtr sender = from.lock();
+  bool was_full = sender && !(sender->events() & POLLOUT);
   sent.erase(0, n);
+  if (was_full && (sender->events() & POLLOUT)) ++sender->news;
   receiver->arrived();
 }
 
 Stream::~Stream() {
   if (!connected() || was_reset) return;
-  if (!in->got.empty() && !local) {
-    sim.trace("socket %d is closed with %zu bytes unread", id, in->got.size());
+  auto how = options.find({SOL_SOCKET, SO_LINGER});
+  linger value{};
+  if (how != options.end() && how->second.size() == sizeof value) memcpy(&value, how->second.data(), sizeof value);
+  if (!local && (!in->got.empty() || (value.l_onoff && !value.l_linger))) {
+    sim.trace("socket %d is reset by its end, %zu bytes unread", id, in->got.size());
     out->kill();
     out->dead = false;
     out->reset = true;
@@ -105,13 +112,18 @@ long Stream::read(char* data, size_t length, bool peek) {
     return static_cast<long>(n);
   }
   if (in->fin_arrived) return 0;
-  if (error) return -std::exchange(error, 0);
+  if (error) return -take_error();
   if (shut_read || was_reset) return 0;
   return -EAGAIN;
 }
 
+int Stream::take_error() {
+  if (error) sim.trace("is told error %d of socket %d by system call %ld", error, id, sim.current->call);
+  return std::exchange(error, 0);
+}
+
 long Stream::write(const char* data, size_t length) {
-  if (error) return -std::exchange(error, 0);
+  if (error) return -take_error();
   if (!connected() || shut_write || was_reset) return -EPIPE;
   if (local && out->to.expired()) return -EPIPE;
   size_t room = out->send_room - std::min(out->send_room, out->sent.size());
@@ -124,12 +136,18 @@ long Stream::write(const char* data, size_t length) {
 
 void Stream::shutdown(int how) {
   if (!connected()) return;
+  ++news;
   if (how != SHUT_WR) shut_read = true;
   if (how != SHUT_RD && !shut_write) {
     shut_write = true;
     out->fin = !out->dead;
     if (out->sent.empty()) out->not_before = sim.now + sim.delay();
   }
+}
+
+void Stream::set_send_room(size_t bytes) {
+  send_room = bytes;
+  if (out && !local) out->send_room = bytes;
 }
 
 void Stream::on_reset() {

@@ -28,6 +28,7 @@ struct File {
 
   int id;
   bool nonblock = false, async = false;
+  uint64_t news = 0;  ///< counts what edge-triggered epoll hears of
   int owner = 0;  ///< F_SETOWN_EX
   std::map<std::pair<int, int>, std::string> options;
   static std::map<int, File*> all;
@@ -54,10 +55,13 @@ struct Stream : File {
   long write(const char* data, size_t length);
   void shutdown(int how);
   void on_reset();
+  int take_error();
+  void set_send_room(size_t bytes);
   bool connected() const { return out != nullptr; }
 
   std::shared_ptr<Pipe> in, out;
   bool local = false, shut_read = false, shut_write = false, was_reset = false;
+  size_t send_room = 0;
   int error = 0;
 };
 using StreamPtr = std::shared_ptr<Stream>;

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/futex.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/ioctl.h>
@@ -23,6 +24,7 @@ namespace {
 std::map<int, Proc*> procs;
 int next_tid = 100;
 std::map<long, size_t> mappings;
+std::map<long, uint64_t> wakes;  // of futexes
 }  // namespace
 
 Proc::Proc(std::string n) : name(std::move(n)), tid(next_tid++) { procs[tid] = this; }
@@ -102,12 +104,40 @@ long tell_time(timespec* t) {
 }
 
 Time limit_of(long nr, const long* a) {
-  if (nr == SYS_poll) return static_cast<int>(a[2]) < 0 ? -1 : a[2] * kMs;
-  if (nr == SYS_ppoll && a[2]) {
-    auto* t = reinterpret_cast<const timespec*>(a[2]);
-    return t->tv_sec * kSecond + t->tv_nsec / 1000;
+  long at = 0;
+  switch (nr) {
+    case SYS_poll: return static_cast<int>(a[2]) < 0 ? -1 : a[2] * kMs;
+    case SYS_epoll_pwait: return static_cast<int>(a[3]) < 0 ? -1 : a[3] * kMs;
+    case SYS_ppoll: at = a[2]; break;
+    case SYS_pselect6: at = a[4]; break;
+    case SYS_futex: at = (a[1] & FUTEX_CMD_MASK) == FUTEX_WAIT ? a[3] : 0; break;
   }
-  return -1;
+  if (!at) return -1;
+  auto* t = reinterpret_cast<const timespec*>(at);
+  return t->tv_sec * kSecond + (t->tv_nsec + 999) / 1000;
+}
+
+// Waits with a time-out, which the kernel does not restart by itself.
+bool is_timed(long nr) {
+  return nr == SYS_poll || nr == SYS_ppoll || nr == SYS_epoll_pwait || nr == SYS_pselect6 || nr == SYS_futex;
+}
+
+long out_of_time(long nr, const long* a) {
+  if (nr == SYS_futex) return -ETIMEDOUT;
+  if (nr == SYS_pselect6)
+    for (int i : {1, 2, 3})
+      if (a[i]) memset(reinterpret_cast<void*>(a[i]), 0, (static_cast<size_t>(a[0]) + 63) / 64 * 8);
+  return 0;
+}
+
+long futex(const long* a, Waits* waits) {
+  if ((a[1] & FUTEX_CMD_MASK) == FUTEX_WAKE) {
+    ++wakes[a[0]];
+    return 0;
+  }
+  if (*reinterpret_cast<const uint32_t*>(a[0]) != static_cast<uint32_t>(a[2])) return -EAGAIN;
+  waits->until = [word = a[0], before = wakes[a[0]]] { return wakes[word] != before; };
+  return 0;
 }
 
 // Calls that never wait. -ENOSYS: not one of them.
@@ -154,7 +184,7 @@ long system_call(long nr, const long* a, bool guarded) {
   for (;;) {
     if (self->proc->killed && (nr == SYS_poll || nr == SYS_recvmsg)) throw Killed();
     Waits waits;
-    long r = quick_call(nr, a);
+    long r = nr == SYS_futex ? futex(a, &waits) : quick_call(nr, a);
     if (r == -ENOSYS) r = io_call(nr, a, done, &waits);
     if (r == -ENOSYS) sim.fail("%s makes system call %ld, which tests/sim does not know", self->proc->name.c_str(), nr);
     if (!waits.until) {
@@ -162,7 +192,7 @@ long system_call(long nr, const long* a, bool guarded) {
       deliver_signals();
       return r;
     }
-    if (deadline >= 0 && sim.now >= deadline) return 0;
+    if (deadline >= 0 && sim.now >= deadline) return out_of_time(nr, a);
     if (self->still) sim.fail("a call that should not wait does: number %ld", nr);
     // The condition holds the files, not the numbers: what the numbers mean may change meanwhile.
     bool came = sim.wait([&] { return waits.until() || signal_waits(self) || self->proc->killed; },
@@ -171,7 +201,7 @@ long system_call(long nr, const long* a, bool guarded) {
       if (sim.planted("no-second-look") && guarded) guarded = false;
       deliver_signals();
       if (done) return static_cast<long>(done);
-      if (nr == SYS_poll || nr == SYS_ppoll) return -EINTR;
+      if (is_timed(nr)) return -EINTR;
       if (guarded) return kLookAgain;
     }
   }

@@ -11,7 +11,7 @@
 
 namespace msocket::sim {
 
-/// More than the library keeps for a socket that awaits its connection (kMaxOut): it counts on that, as on Linux.
+/// Unless the program has asked for less (SO_SNDBUF).
 inline constexpr size_t kSendRoom = 17000, kReceiveRoom = 5000;
 
 /// The stub is to look again: a signal came before the call was made, or the call would be restarted (src/transport/stub.h).

@@ -36,6 +36,9 @@ ssize_t __wrap_send(int fd, const void* p, size_t n, int flags) { return call(SY
 int __wrap_getsockopt(int fd, int level, int name, void* value, socklen_t* length) {
   return static_cast<int>(call(SYS_getsockopt, fd, level, name, value, length));
 }
+int __wrap_setsockopt(int fd, int level, int name, const void* value, socklen_t length) {
+  return static_cast<int>(call(SYS_setsockopt, fd, level, name, value, length));
+}
 
 int __wrap_ioctl(int fd, unsigned long request, ...) {
   va_list list;

@@ -111,10 +111,10 @@ int run(const Arguments& arguments) {
   if (!File::all.empty()) sim.fail("%zu sockets are left in the kernel", File::all.size());
   if (mapped_bytes()) sim.fail("%zu bytes are left mapped", mapped_bytes());
   printf("seed %llu: %llu steps, %.1f s of virtual time, %zu processes, %d moves (%d called off, %d mirrors killed), "
-         "%d connections (%d closed rudely, %d resets, %d early ends, %d connects too late), %.1f MB, %d calls that wait\n",
+         "%d connections (%d closed rudely, %d resets, %d early ends), %.1f MB, %d calls that wait\n",
          static_cast<unsigned long long>(arguments.seed), static_cast<unsigned long long>(sim.steps), sim.now / 1e6, count,
          counts.moves, counts.called_off, counts.mirrors_killed, traffic.connections, traffic.rude, traffic.resets,
-         traffic.early_ends, traffic.timeouts, traffic.bytes / 1e6, traffic.waiting_calls);
+         traffic.early_ends, traffic.bytes / 1e6, traffic.waiting_calls);
   return 0;
 }
 
@@ -138,8 +138,8 @@ bool run_apart(const Arguments& arguments, bool quiet) {
 }
 
 // The test can fail: each of these must be found.
-constexpr const char* kFaults[] = {"early-half-close", "mover-first", "two-at-once", "dropped-byte",
-                                   "lost-signal", "no-second-look"};
+constexpr const char* kFaults[] = {"early-half-close", "mover-first", "dropped-stash", "connects-block", "waits-for-arrival",
+                                   "dropped-byte", "lost-signal", "no-second-look"};
 
 int run_all(Arguments arguments) {
   arguments.steps = (arguments.steps ? arguments.steps : kSteps) / kRuns;
@@ -183,7 +183,9 @@ int main(int argc, char** argv) {
   }
   if (!arguments.one) return run_all(arguments);
   if (!arguments.steps) arguments.steps = kSteps / kRuns;
-  return run(arguments);
+  int status = run(arguments);
+  fflush(stdout);
+  _Exit(status);  // what one file's globals still hold is in another's tables
 }
 
 }  // namespace

@@ -14,7 +14,9 @@
 #include "src/transport/redirect.h"
 #include "src/transport/runtime.h"
 #include "src/transport/stub.h"
+#include "src/transport/udp.h"
 #include "src/transport/vsocket.h"
+#include "src/transport/watches.h"
 
 namespace msocket::raw {
 long (*simulated_kernel)(long nr, const long* arguments, bool guarded);
@@ -26,12 +28,24 @@ long look_again;
 
 // src/transport/stub.S in C++. Here the kernel says when it would have sent the program counter back to the look.
 extern "C" {
-char ms_stub_check[1], ms_stub_syscall[1];
+char ms_stub_base[1];
+extern const MsStubRange ms_stub_table[1];
+const MsStubRange ms_stub_table[1] = {};
+extern const MsStubRange ms_stub_table_end[1] __attribute__((alias("ms_stub_table")));  // nothing is to be set back
 
 long ms_stub(long a1, long a2, long a3, long a4, long a5, long a6, long nr, const uint8_t* word, long mask) {
   const long arguments[] = {a1, a2, a3, a4, a5, a6};
   for (;;) {
     if (__atomic_load_n(word, __ATOMIC_RELAXED) & mask) return msocket::transport::kRedo;
+    long r = msocket::raw::simulated_kernel(nr, arguments, true);
+    if (r != look_again) return r;
+  }
+}
+
+long ms_stub_equal(long a1, long a2, long a3, long a4, long a5, long a6, long nr, const uint32_t* word, uint32_t value) {
+  const long arguments[] = {a1, a2, a3, a4, a5, a6};
+  for (;;) {
+    if (__atomic_load_n(word, __ATOMIC_RELAXED) != value) return msocket::transport::kRedo;
     long r = msocket::raw::simulated_kernel(nr, arguments, true);
     if (r != look_again) return r;
   }
@@ -43,47 +57,70 @@ namespace {
 
 using namespace transport;
 
+// The fast paths of stub.S.
+long fast_read(int fd, long nr, void* buffer, size_t length, int flags) {
+  long r = ms_stub(fd, reinterpret_cast<long>(buffer), static_cast<long>(length), flags, 0, 0, nr, &ms_kind[fd], kReadSlow);
+  if (r == static_cast<long>(length) || (r > 0 && !(flags & MSG_WAITALL))) return r;
+  return finish_recv(fd, buffer, length, flags, r);
+}
+
+long fast_write(int fd, long nr, const void* buffer, size_t length, int flags) {
+  long r = ms_stub(fd, reinterpret_cast<long>(buffer), static_cast<long>(length), flags, 0, 0, nr, &ms_kind[fd], kWriteSlow);
+  return r == static_cast<long>(length) ? r : finish_send(fd, buffer, length, flags, r);
+}
+
+long read(int fd, void* buffer, size_t length) { return fast_read(fd, SYS_read, buffer, length, 0); }
+long recv(int fd, void* buffer, size_t length, int flags) { return fast_read(fd, SYS_recvfrom, buffer, length, flags); }
+long write(int fd, const void* buffer, size_t length) { return fast_write(fd, SYS_write, buffer, length, 0); }
+long send(int fd, const void* buffer, size_t length, int flags) { return fast_write(fd, SYS_sendto, buffer, length, flags); }
+
 void begin(const wire::ControlRecord& start, int control_fd) {
   rt.control_fd = control_fd;
   rt.vip = start.local.ip;
   rt.generation = start.local_gen;
   memcpy(rt.node, start.text, sizeof rt.node - 1);
+  begin_datagrams(start);
   rt.active = true;
+  mark_own(control_fd);
   install_handler();
   arm(control_fd);
 }
 
 bool linger(int timeout_ms) {
+  uint32_t epoch;
   {
     Section section;
-    rt.events = 0;
+    epoch = section.epoch();
     bool busy = false;
     for_each_vsocket([&](VSocket* vs) { busy |= vs->state == ConnState::kAwaiting; });
     if (!busy) return true;
   }
-  wait_for_event(timeout_ms);
+  wait_for_change(epoch, timeout_ms);
   return false;
 }
 
 int hand_over(int mailbox_fd, bool good) {
   prepare_freeze();
+  good &= save_epolls();
   int count = 0;
   for_each_vsocket([&](VSocket* vs) {
     if (!good || (vs->state != ConnState::kEstablished && vs->state != ConnState::kBuffered)) return;
-    wire::MailboxRecord record{.type = wire::Mailbox::kConn, .conn = vs->conn};
+    wire::MailboxRecord record{.type = wire::Mailbox::kConn, .conn = mirror_name(vs)};
     send_record(mailbox_fd, &record, sizeof record, &vs->fd, 1);
     ++count;
   });
-  raw::close(mailbox_fd);
+  close_own(mailbox_fd);
   if (!good) undo_freeze();
   return count;
 }
 
 int restore(const wire::ControlRecord& start, int control_fd, int mirror_fd) {
   rt.control_fd = control_fd;
+  mirror_fd = move_high(mirror_fd);
   install_handler();
   int connections = restore_sockets(start, mirror_fd);
   arm(control_fd);
+  if (!restore_epolls()) raw::exit_group(1);
   return connections;
 }
 
@@ -132,9 +169,10 @@ void print_transitions() {
 }
 
 const Library kLibrary = {
-    do_socket, do_bind, do_listen, do_accept, do_connect, do_shutdown, do_close, do_dup, do_dup3, do_read, do_readv, do_recv,
-    do_write, do_writev, do_send, do_fcntl, do_setsockopt, do_getsockopt, do_getsockname, do_getpeername, do_poll,
-    begin, linger, hand_over, undo_freeze, restore, say, hear, sockets, knows, serial, print_transitions};
+    do_socket, do_bind, do_listen, do_accept, do_connect, do_shutdown, do_close, do_dup, do_dup3, read, do_readv, recv,
+    write, do_writev, send, do_fcntl, do_setsockopt, do_getsockopt, do_getsockname, do_getpeername, do_poll,
+    do_select, do_recvmsg, do_sendmsg, do_epoll_create, do_epoll_ctl, do_epoll_wait,
+    begin, linger, hand_over, close_own, undo_freeze, restore, say, hear, sockets, knows, serial, print_transitions};
 
 }  // namespace
 }  // namespace msocket::sim

@@ -80,7 +80,8 @@ bool Node::freeze(Move& move) {
   const RankPtr& rank = move.rank;
   bool still = sim.wait([&] { return (!rank->settling && rank->installing == 0 && rank->connecting == 0) || rank->exited; },
                         kSettleLimit);
-  if (rank->exited || !still) return false;
+  if (!still) sim.fail("%s does not settle", rank->process->name.c_str());
+  if (rank->exited) return false;
   rank->state = RankState::kMoving;
   rank->frozen.reset();
   wire::ControlRecord record;
@@ -91,7 +92,8 @@ bool Node::freeze(Move& move) {
     sim.sleep(sim.delay());
     return false;
   }
-  sim.wait([&] { return rank->frozen || rank->exited; }, kFreezeLimit);
+  if (!sim.wait([&] { return rank->frozen || rank->exited; }, kFreezeLimit))
+    sim.fail("%s does not come to a stop", rank->process->name.c_str());
   if (rank->exited || !rank->frozen || rank->frozen->error) return false;
   return !sim.random.one_in(12);
 }

@@ -67,7 +67,7 @@ void Node::on_record(const RankPtr& rank, const wire::ControlRecord& record, std
         --rank->connecting;
       });
       break;
-    case wire::Control::kInstalled: rank->installed[record.conn] = record; break;
+    case wire::Control::kInstalled: rank->installed[record.arg0] = record; break;
     case wire::Control::kFrozen: rank->frozen = record; break;
     case wire::Control::kReconnect: rank->reconnects.push_back(record); break;
     case wire::Control::kRestored: rank->restored = record; break;
@@ -88,7 +88,7 @@ std::optional<Place> Node::place_of(uint32_t vip) {
 }
 
 void Node::wait_settled_place(const RankPtr& rank, Time limit) {
-  sim.wait([&] { return rank->state != RankState::kArriving && rank->state != RankState::kMoving; }, limit);
+  sim.wait([&] { return rank->state != RankState::kMoving && !(rank->state == RankState::kArriving && sim.planted("waits-for-arrival")); }, limit);
 }
 
 }  // namespace msocket::sim

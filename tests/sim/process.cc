@@ -4,7 +4,6 @@
 
 #include <dlfcn.h>
 #include <poll.h>
-#include <sys/syscall.h>
 
 #include <cstdio>
 #include <cstdlib>
@@ -32,8 +31,7 @@ void freeze(int image_fd, int mailbox_fd) {
   record.error = good ? 0 : ECANCELED;
   record.arg0 = static_cast<uint64_t>(p->lib->hand_over(mailbox_fd, good));
   p->lib->say(record);
-  const long close[6] = {image_fd};
-  system_call(SYS_close, close, false);
+  p->lib->close_own(image_fd);
   while (good) {
     FilePtr control = p->proc->find(wire::kControlFd);
     sim.wait([&] { return p->arrival || (control->events() & POLLIN); });

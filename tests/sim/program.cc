@@ -32,7 +32,6 @@ class Program {
   void accept(bool may_wait);
   void read(End& end, bool may_wait);
   void write(End& end);
-  void poll();
   void renumber(End& end);
   void close(End& end);
   void think();
@@ -43,7 +42,7 @@ class Program {
   Process* p_;
   const Library* lib_;
   const std::vector<Process*>& all_;
-  int listener_ = -1;
+  int listener_ = -1, epoll_ = -1;
   bool listener_waits_ = false;
   std::vector<End*> ends_;
 };
@@ -57,6 +56,7 @@ sockaddr_in address_of(uint32_t vip, uint16_t port) {
 }
 
 void Program::listen() {
+  epoll_ = static_cast<int>(lib_->epoll_create(random().percent(50) ? EPOLL_CLOEXEC : 0));
   listener_ = static_cast<int>(lib_->socket(AF_INET, SOCK_STREAM, 0));
   sockaddr_in address = address_of(0, kPort);
   if (lib_->bind(listener_, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0 || lib_->listen(listener_, 10) != 0)
@@ -74,20 +74,23 @@ void Program::take(Conn* conn, int side, int fd, bool nonblock, bool no_delay) {
   end.fd = fd;
   end.nonblock = nonblock;
   end.no_delay = no_delay;
+  watch(end, epoll_, EPOLL_CTL_ADD);
   ends_.push_back(&end);
   sim.trace("connection %d: %s has number %d", conn->id, side ? "the server" : "the client", fd);
 }
 
 void Program::connect() {
   Process* server = all_[random().below(all_.size())];
-  if (server == p_ || listening < static_cast<int>(all_.size())) return;
+  if (listening < static_cast<int>(all_.size())) return;
   bool nonblock = random().percent(50), no_delay = random().percent(50);
+  ++active_connects;  // from here on nobody closes his listener
   int fd = static_cast<int>(lib_->socket(AF_INET, SOCK_STREAM | (nonblock ? SOCK_NONBLOCK : 0), 0));
   if (fd < 0) sim.fail("socket: error %d", -fd);
   int one = 1;
   if (no_delay) lib_->setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+  int small = random().percent(20) ? static_cast<int>(random().between(2000, 5000)) : 0;
+  if (small) lib_->setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &small, sizeof small);
   sockaddr_in address = address_of(server->vip, kPort);
-  ++active_connects;
   p_->connecting_to = server;
   p_->connecting_lossy = false;
   long r = lib_->connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address);
@@ -101,16 +104,18 @@ void Program::connect() {
     lib_->getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length);
     r = r < 0 ? r : -error;
   }
-  if (r == 0) {
+  // Who has closed it by now may have been reset.
+  bool reset = nonblock && (r == -ECONNRESET || r == -EPIPE);
+  if (r == 0 || reset) {
     sockaddr_in own{};
     socklen_t length = sizeof own;
     lib_->getsockname(fd, reinterpret_cast<sockaddr*>(&own), &length);
     Conn* conn = find_or_make(ntohl(own.sin_addr.s_addr), ntohs(own.sin_port), server);
     conn->lossy |= p_->connecting_lossy;
+    if (small) conn->end[0].send_room = static_cast<size_t>(small);
     take(conn, 0, fd, nonblock, no_delay);
-  } else if (r == -ETIMEDOUT) {
-    ++traffic.timeouts;
-    lib_->close(fd);
+    if (reset && !conn->rude && !conn->lossy) sim.fail("reset in connect: %s", describe(conn->end[0]).c_str());
+    conn->end[0].broken = reset;
   } else {
     sim.fail("connect to %s (number %d, %s): error %ld", server->name.c_str(), fd, nonblock ? "does not wait" : "waits", -r);
   }
@@ -142,21 +147,24 @@ void Program::read(End& end, bool may_wait) {
   if (may_wait) ++traffic.waiting_calls;
   long n;
   if (peek) {
-    n = lib_->recv(end.fd, data, length, flags | MSG_PEEK, nullptr, nullptr);
+    n = lib_->recv(end.fd, data, length, flags | MSG_PEEK);
   } else if ((may_wait || end.nonblock) && random().percent(50)) {
     if (random().percent(50)) {
       n = lib_->read(end.fd, data, length);
     } else {
       size_t half = length / 2;
       iovec parts[] = {{data, half}, {data + half, length - half}};
-      n = lib_->readv(end.fd, parts, 2);
+      msghdr message{};
+      message.msg_iov = parts;
+      message.msg_iovlen = 2;
+      n = random().percent(50) ? lib_->readv(end.fd, parts, 2) : lib_->recvmsg(end.fd, &message, flags);
     }
   } else if (may_wait && end.other().sent - end.got >= length && random().percent(30)) {
-    n = lib_->recv(end.fd, data, length, MSG_WAITALL, nullptr, nullptr);
+    n = lib_->recv(end.fd, data, length, MSG_WAITALL);
     if (n != static_cast<long>(length) && !end.conn->rude && !end.conn->lossy)
       sim.fail("MSG_WAITALL gave %ld of %zu: %s", n, length, describe(end).c_str());
   } else {
-    n = lib_->recv(end.fd, data, length, flags, nullptr, nullptr);
+    n = lib_->recv(end.fd, data, length, flags);
   }
   check_read(end, data, length, n, may_wait, peek);
 }
@@ -175,54 +183,33 @@ void Program::write(End& end) {
     } else {
       size_t half = length / 2;
       iovec parts[] = {{data, half}, {data + half, length - half}};
-      n = lib_->writev(end.fd, parts, 2);
+      msghdr message{};
+      message.msg_iov = parts;
+      message.msg_iovlen = 2;
+      n = random().percent(50) ? lib_->writev(end.fd, parts, 2) : lib_->sendmsg(end.fd, &message, 0);
     }
   } else {
-    n = lib_->send(end.fd, data, length, may_wait ? 0 : MSG_DONTWAIT, nullptr, 0);
+    n = lib_->send(end.fd, data, length, may_wait ? 0 : MSG_DONTWAIT);
   }
   check_write(end, length, n, may_wait);
-}
-
-void Program::poll() {
-  std::vector<pollfd> asked;
-  bool due = false;
-  for (End* end : ends_) {
-    if (random().percent(30)) continue;
-    asked.push_back({end->fd, static_cast<short>(POLLIN | (random().percent(20) ? POLLOUT : 0)), 0});
-    due |= read_is_due(*end);
-  }
-  if (random().percent(30)) {
-    asked.push_back({listener_, POLLIN, 0});
-    due |= waiting_for(p_) > 0;
-  }
-  int timeout = due && random().percent(40) ? -1 : static_cast<int>(random().below(20));
-  Time before = sim.now;
-  long n = lib_->poll(asked.data(), asked.size(), timeout);
-  if (n < 0) sim.fail("poll: error %ld", -n);
-  if (n == 0 && sim.now - before < (timeout - 1) * kMs) sim.fail("poll is back too early");
-  long ready = 0;
-  for (auto& one : asked) {
-    ready += one.revents != 0;
-    if (one.revents & POLLNVAL) sim.fail("poll does not know number %d", one.fd);
-  }
-  if (ready != n) sim.fail("poll says %ld and marks %ld", n, ready);
 }
 
 // The same connection under another number, and back.
 void Program::renumber(End& end) {
   int old = end.fd, kind = static_cast<int>(random().below(3));
-  long fd = kind == 0   ? lib_->dup(old)
-            : kind == 1 ? lib_->fcntl(old, F_DUPFD_CLOEXEC, 10)
-                        : lib_->dup3(old, 40 + static_cast<int>(random().below(20)) + 20 * p_->number, 0);
-  if (fd < 0) sim.fail("dup: error %ld", -fd);
+  watch(end, epoll_, EPOLL_CTL_DEL);
+  int to = 40 + static_cast<int>(random().below(20)) + 20 * p_->number;
   for (End* other : ends_)
-    if (other->fd == fd && other != &end) {  // dup3 has closed somebody
+    if (kind == 2 && other->fd == to && other != &end) {  // dup3 closes somebody
       other->closed = other->conn->rude = true;
       std::erase(ends_, other);
       ++traffic.rude;
       break;
     }
+  long fd = kind == 0 ? lib_->dup(old) : kind == 1 ? lib_->fcntl(old, F_DUPFD_CLOEXEC, 10) : lib_->dup3(old, to, 0);
+  if (fd < 0) sim.fail("dup: error %ld", -fd);
   end.fd = static_cast<int>(fd);
+  watch(end, epoll_, EPOLL_CTL_ADD);
   if (random().percent(50)) read(end, false);
   if (old != fd) lib_->close(old);
 }
@@ -252,11 +239,15 @@ void Program::turn() {
   if (ends_.empty()) return think();
   End& end = *ends_[random().below(ends_.size())];
   if (end.broken) return close(end);
-  switch (random().below(24)) {
-    case 0: return poll();
-    case 1: return poll();
+  switch (random().below(26)) {
+    case 0: return wait_by_poll(p_, ends_, listener_);
+    case 1: return wait_by_epoll(p_, ends_, epoll_);
     case 2:
     case 3: return check_poll(end);
+    case 24: return check_epoll(end, epoll_);
+    case 25:
+      if (random().percent(20)) watch(end, epoll_, EPOLL_CTL_MOD);
+      return check_epoll(end, epoll_);
     case 4: return check_names(end);
     case 5:
       if (random().one_in(4)) renumber(end);
@@ -301,6 +292,7 @@ void Program::finish() {
     lib_->poll(asked.data(), asked.size(), 50);
   }
   if (listener_ >= 0) lib_->close(listener_);
+  lib_->close(epoll_);
   while (!lib_->linger(100) || active_moves > 0 || lib_->sockets() > 0 || p_->proc->table.size() > 1)
     lib_->poll(nullptr, 0, 50);
 }

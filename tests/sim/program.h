@@ -20,8 +20,10 @@ struct End {
   bool shut = false, closed = false;
   bool ended = false;   ///< it has seen the end of the other's stream
   bool broken = false;  ///< it has seen an error
-  bool cut_short = false;  ///< a write that waits took a part: the error behind it is not told again (write_rest)
   bool nonblock = false, no_delay = false;
+  size_t send_room = kSendRoom;
+  bool edge = false;      ///< in the program's epoll set edge-triggered
+  bool told = false, told_room = false;  ///< epoll has said since the last EAGAIN that it can be read, written
   Conn* conn = nullptr;
   int side = 0;  ///< 0: the one that has connected
   End& other() const;
@@ -56,6 +58,13 @@ void check_read(End& end, const char* data, size_t asked, long result, bool may_
 void check_write(End& end, size_t asked, long result, bool may_wait);
 /// poll and a call that does not wait agree about this end, and nothing in between can change it.
 void check_poll(End& end);
+/// The same for an epoll set; of an edge-triggered entry: what can be read was told after the last EAGAIN.
+void check_epoll(End& end, int epoll);
+/// epoll_ctl on this end, level- or edge-triggered.
+void watch(End& end, int epoll, int operation);
+/// Waits for some ends, for ever only if one of them must become ready.
+void wait_by_poll(Process* process, const std::vector<End*>& ends, int listener);
+void wait_by_epoll(Process* process, const std::vector<End*>& ends, int epoll);
 /// Names, options and flags are what the program has made them.
 void check_names(End& end);
 std::string describe(const End& end);
@@ -63,7 +72,7 @@ void print_connections();
 
 struct Traffic {
   uint64_t bytes = 0;
-  int connections = 0, resets = 0, rude = 0, early_ends = 0, waiting_calls = 0, timeouts = 0;
+  int connections = 0, resets = 0, rude = 0, early_ends = 0, waiting_calls = 0;
 };
 extern Traffic traffic;
 extern bool stopping;     ///< no new connections and moves: finish
