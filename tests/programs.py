@@ -18,17 +18,27 @@ from harness import Failure
 
 
 class Moving(harness.Program):
-    """msrun NAME on a node. The program's first line, "NAME: ...", tells that it is there."""
+    """msrun NAME on a node. The program's first line, "NAME: ...", tells that it is there. Of a program that others have written
+    `path` tells where it is, and `ready` what it writes when it is ready, if anything; else it must be in msctl ps, that is all."""
 
-    def __init__(self, cluster, name, node, address, *words, label=None, **options):
+    def __init__(self, cluster, name, node, address, *words, label=None, path=None, ready=None, **options):
         self.cluster, self.name, self.address, self.node = cluster, name, address, node
         self.label, self.now = label or name, None
-        self.path = os.path.join(harness.compiled(name), name)
+        self.path = path or os.path.join(harness.compiled(name), name)
+        self.ready = ready if path else f"{name}: "
         super().__init__([harness.installed("msrun"), "--node", node, "--vip", address, self.path, *words],
                          os.path.join(cluster.work, self.label), cluster.env, **options)
-        harness.wait_for(f"{self.label} ready", lambda: self.saw(f"{name}: "), 30, 0.01)
+        if self.ready:
+            harness.wait_for(f"{self.label} ready", self.is_ready, 30, 0.01)
         entry = harness.wait_for(f"{self.label} in msctl ps", self.entry, 30)
         self.job, self.number = str(entry["job"]), entry["rank"]
+
+    def is_ready(self):
+        running = self.running()
+        said = self.ready in self.text()
+        if not said and not running:
+            self.must_run()
+        return said
 
     def entry(self):
         """What msctl ps tells of it."""

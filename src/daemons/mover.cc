@@ -357,7 +357,8 @@ awaitable<void> Mover::drain(std::shared_ptr<Move> move) {
 awaitable<void> Mover::call_off(Move& move, std::string why) {
   const Rank::Ptr& rank = move.rank;
   spdlog::warn("rank {} stays: {}", rank->name(), why);
-  node_.ranks[rank->vip] = rank;  // a resume on this node had put the new one there
+  // A resume on this node had put the new one there. One that ended before it was frozen may have been dropped already.
+  if (rank->state != RankState::kGone) node_.ranks[rank->vip] = rank;
   // A process that is writing into a stream that nobody reads any more must come to hear the verdict.
   if (move.image) shutdown(move.image.get(), SHUT_RDWR);
   move.image.reset();
