@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: MIT
 #include "src/daemons/lifeline.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -34,8 +35,10 @@ Lifeline::Lifeline(asio::io_context& io, int fd) : signals_(io, SIGINT, SIGTERM)
 void Lifeline::watch() {
   descriptor_.async_wait(asio::posix::stream_descriptor::wait_read, [this](auto error) {
     char buffer[256];
-    if (error || ::read(descriptor_.native_handle(), buffer, sizeof buffer) <= 0) io_.stop();
-    else watch();
+    ssize_t got = error ? 0 : ::read(descriptor_.native_handle(), buffer, sizeof buffer);
+    // Of a FIFO the last writer may have gone and a new one come before we looked: then there is no end of file.
+    if (got > 0 || (got < 0 && (errno == EAGAIN || errno == EINTR))) watch();
+    else io_.stop();
   });
 }
 

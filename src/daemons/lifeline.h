@@ -14,7 +14,8 @@ namespace msocket::daemons {
 Config config_for_daemon(const std::string& path);
 
 /// Ends the event loop on SIGINT and SIGTERM, and when descriptor `fd` (if not negative) reads end of file: so a private
-/// daemon ends with whoever started it, however that one ends.
+/// daemon ends with whoever started it, however that one ends. A FIFO must be opened non-blocking: it ends with the last of
+/// its writers (src/tools/shared_cluster.h).
 class Lifeline {
  public:
   Lifeline(asio::io_context& io, int fd);

@@ -21,6 +21,7 @@
 #include "src/tools/options.h"
 #include "src/tools/private_cluster.h"
 #include "src/tools/session.h"
+#include "src/tools/shared_cluster.h"
 #include "src/tools/signals.h"
 
 extern char** environ;
@@ -31,8 +32,8 @@ using namespace msocket;
 constexpr const char* kHelp =
     "usage: msrun [OPTIONS] PROGRAM [ARGUMENTS]\n"
     "\n"
-    "Runs a program whose connections follow it from node to node. Without a configuration it starts a daemon on this\n"
-    "host for this program alone.\n";
+    "Runs a program whose connections follow it from node to node. Without a configuration a daemon runs on\n"
+    "this host for all of your msruns: the first one starts it, and it ends with the last.\n";
 
 // libmsocket-preload.so: beside this program's folder as installed, or $MSOCKET_PRELOAD.
 std::string preload_library() {
@@ -96,9 +97,8 @@ class Msrun {
     if (path) {
       config = load_config(*path);
     } else {
-      session_.emplace();
-      cluster_.emplace(*session_, PrivateCluster::Options());
-      co_await cluster_->wait_ready(executor_);
+      cluster_.emplace();
+      co_await cluster_->join(executor_);
       config = cluster_->config();
     }
     home_.emplace(executor_, config);
@@ -158,8 +158,7 @@ class Msrun {
 
   asio::any_io_executor executor_;
   CommandLine line_;
-  std::optional<Session> session_;
-  std::optional<PrivateCluster> cluster_;
+  std::optional<SharedCluster> cluster_;
   std::optional<Home> home_;
   SignalSource signals_;
   bool started_ = false;

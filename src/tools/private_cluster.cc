@@ -34,12 +34,6 @@ constexpr Millis kStopLimit(3000);
 // there is used.
 const std::vector<std::string> kSsh = {"ssh", "-x", "-T", "-o", "ControlMaster=no", "-o", "ClearAllForwardings=yes"};
 
-std::string own_host_name() {
-  char name[256] = "localhost";
-  gethostname(name, sizeof name - 1);
-  return name;
-}
-
 std::optional<std::string> resolve(const std::string& host) {
   addrinfo hints{}, *found = nullptr;
   hints.ai_family = AF_INET;
@@ -102,12 +96,28 @@ std::vector<std::string> words_of(const std::string& text) {
   for (std::string word; stream >> word;) words.push_back(word);
   return words;
 }
+}  // namespace
+
+std::string own_host_name() {
+  char name[256] = "localhost";
+  gethostname(name, sizeof name - 1);
+  return name;
+}
 
 std::string ending(int status) {
   return WIFSIGNALED(status) ? "killed by signal " + std::to_string(WTERMSIG(status))
                              : "exit status " + std::to_string(WEXITSTATUS(status));
 }
-}  // namespace
+
+std::string last_line_of(const std::string& path) {
+  std::ifstream log(path);
+  std::string line, last = "it says nothing";
+  while (std::getline(log, line)) {
+    while (!line.empty() && isspace(static_cast<unsigned char>(line.back()))) line.pop_back();  // ssh ends its lines with \r\n
+    if (!line.empty()) last = line;
+  }
+  return last;
+}
 
 bool is_local_host(const std::string& host) {
   if (host == "localhost" || host == own_host_name() || loopback(host)) return true;
@@ -190,7 +200,7 @@ void PrivateCluster::start_master(const std::string& address) {
   auto colon = line.rfind(':');
   int port = line.rfind("listening on ", 0) == 0 && colon != std::string::npos ? std::atoi(&line[colon + 1]) : 0;
   if (port <= 0 || port > 65535)
-    throw std::runtime_error("msmaster does not start: " + last_line(child));
+    throw std::runtime_error("msmaster does not start: " + last_line_of(child.log));
   config_.masters.front().port = port;
 }
 
@@ -228,16 +238,6 @@ PrivateCluster::Child PrivateCluster::launch(const std::string& name, const std:
   return child;
 }
 
-std::string PrivateCluster::last_line(const Child& child) const {
-  std::ifstream log(child.log);
-  std::string line, last = "it says nothing";
-  while (std::getline(log, line)) {
-    while (!line.empty() && isspace(static_cast<unsigned char>(line.back()))) line.pop_back();  // ssh ends its lines with \r\n
-    if (!line.empty()) last = line;
-  }
-  return last;
-}
-
 awaitable<void> PrivateCluster::wait_ready(asio::any_io_executor executor) {
   Cluster cluster(executor, config_);
   auto deadline = Clock::now() + kReadyLimit;
@@ -259,13 +259,13 @@ awaitable<void> PrivateCluster::wait_ready(asio::any_io_executor executor) {
       if (child.pid <= 0 || waitpid(child.pid, &status, WNOHANG) != child.pid) continue;
       child.pid = -1;
       throw std::runtime_error("the daemon on " + child.name + " does not start (" + ending(status) +
-                               "): " + last_line(child));
+                               "): " + last_line_of(child.log));
     }
     co_await sleep_for(Millis(20));
   }
   std::string first = missing.substr(0, missing.find(' ')), why;
   for (const Child& child : children_)
-    if (child.name == first) why = " (" + first + ": " + last_line(child) + ")";
+    if (child.name == first) why = " (" + first + ": " + last_line_of(child.log) + ")";
   throw std::runtime_error("no daemon within a minute on: " + missing + why);
 }
 

@@ -52,7 +52,6 @@ class PrivateCluster {
   Child launch(const std::string& name, const std::vector<std::string>& command, const Config& config, int out);
   void start_master(const std::string& address);
   void stop();
-  std::string last_line(const Child& child) const;
 
   const Session& session_;
   Config config_;
@@ -60,6 +59,11 @@ class PrivateCluster {
   std::vector<Child> children_;
 };
 
+std::string own_host_name();
+/// "exit status 1", "killed by signal 9": what waitpid(2) said.
+std::string ending(int wait_status);
+/// The last line of a daemon's log, for a message.
+std::string last_line_of(const std::string& log);
 /// Whether `host` means this machine: localhost, its host name, 127.x.y.z or an address of its own.
 bool is_local_host(const std::string& host);
 

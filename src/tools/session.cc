@@ -23,7 +23,8 @@ namespace fs = std::filesystem;
 void remove_stale(const std::string& base) {
   std::error_code error;
   for (const auto& entry : fs::directory_iterator(base, error)) {
-    if (entry.path().filename().string().rfind("msocket-", 0) != 0) continue;
+    std::string name = entry.path().filename();
+    if (!name.starts_with("msocket-") || name.starts_with("msocket-local-")) continue;  // that one: shared_cluster.cc
     int fd = open((entry.path() / "lock").c_str(), O_RDONLY | O_CLOEXEC);
     if (fd < 0) continue;
     bool keep = flock(fd, LOCK_EX | LOCK_NB) != 0 || fs::exists(entry.path() / "keep", error);

@@ -1,7 +1,7 @@
 // SPDX-FileCopyrightText: 2026 The msocket authors
 // SPDX-License-Identifier: MIT
 //
-// The folder that one mpiexec or msrun works in: its stub socket, and a private cluster's configuration and logs
+// The folder that one mpiexec works in: its stub socket, and a private cluster's configuration and logs
 // (src/wire/config.h, sessions). Only its owner can enter it. It goes with the object; what a killed program has left
 // behind is removed by the next one. MSOCKET_KEEP_SESSION=1 keeps it, for those who look for a fault.
 #pragma once

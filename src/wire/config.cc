@@ -109,7 +109,16 @@ std::string read_line_of_stdin() {
   return line;
 }
 
+constexpr const char* kLocal = "msocket-local-";
+
+bool ours_alone(const std::string& path) {
+  struct stat info{};
+  return lstat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode) && info.st_uid == getuid() && !(info.st_mode & 077);
+}
+
 bool session_lives(const fs::path& folder) {
+  if (folder.filename().string().starts_with(kLocal))
+    return folder == local_cluster_folder() && lifeline_held(folder / "lifeline");
   int fd = open((folder / "lock").c_str(), O_RDONLY | O_CLOEXEC);
   if (fd < 0) return false;
   bool held = flock(fd, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
@@ -244,10 +253,25 @@ std::string runtime_base() {
     return given;
   std::string path = "/tmp/msocket-" + std::to_string(getuid());
   if (mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) fail(path + ": " + std::strerror(errno));
-  struct stat info{};
-  if (lstat(path.c_str(), &info) != 0 || !S_ISDIR(info.st_mode) || info.st_uid != getuid() || (info.st_mode & 077))
-    fail(path + ": is not a directory of yours alone (remove it, or set XDG_RUNTIME_DIR)");
+  if (!ours_alone(path)) fail(path + ": is not a directory of yours alone (remove it, or set XDG_RUNTIME_DIR)");
   return path;
+}
+
+std::string local_cluster_folder() {
+  std::string path = runtime_base() + "/" + kLocal + std::to_string(getuid());
+  struct stat info{};
+  if (lstat(path.c_str(), &info) != 0 && errno == ENOENT) return path;
+  if (!ours_alone(path)) fail(path + ": is not a directory of yours alone (remove it, or set XDG_RUNTIME_DIR)");
+  return path;
+}
+
+bool lifeline_held(const std::string& path) {
+  int fd = open(path.c_str(), O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC);
+  if (fd < 0) return false;
+  char c = 0;
+  bool held = read(fd, &c, 1) < 0 && errno == EAGAIN;  // without a writer it would be the end of file
+  close(fd);
+  return held;
 }
 
 std::optional<std::string> find_config(const std::string& given, bool sessions) {

@@ -11,8 +11,9 @@
 // one from which the first master is reached. The first master is where nodes are listed. A port of 0 lets the kernel
 // choose.
 //
-// A session is the configuration that a private cluster (mpiexec -migratable or msrun without a configuration) leaves for
-// msctl while it lives: runtime_base()/msocket-PID.XXXXXX/config.json, next to a `lock` that its owner holds (flock).
+// A session is the configuration that a private cluster (mpiexec -migratable without a configuration) leaves for msctl
+// while it lives: runtime_base()/msocket-PID.XXXXXX/config.json, next to a `lock` that its owner holds (flock). The cluster
+// that a user's msruns share is one too: local_cluster_folder()/config.json, alive as long as its `lifeline` is held.
 #pragma once
 #include <cstdint>
 #include <optional>
@@ -69,5 +70,9 @@ std::optional<std::string> find_config(const std::string& given, bool sessions =
 std::string outward_address(const std::string& to);
 /// $XDG_RUNTIME_DIR, else /tmp/msocket-UID (made if need be; refused unless it is ours alone).
 std::string runtime_base();
+/// runtime_base()/msocket-local-UID (src/tools/shared_cluster.h). It need not exist; throws when it is not ours alone.
+std::string local_cluster_folder();
+/// Whether somebody has the FIFO open for writing.
+bool lifeline_held(const std::string& path);
 
 }  // namespace msocket
