@@ -110,10 +110,11 @@ int run(const Arguments& arguments) {
     if (p->lib->sockets()) sim.fail("%s has %d sockets left", p->name.c_str(), p->lib->sockets());
   if (!File::all.empty()) sim.fail("%zu sockets are left in the kernel", File::all.size());
   if (mapped_bytes()) sim.fail("%zu bytes are left mapped", mapped_bytes());
-  printf("seed %llu: %llu steps, %.1f s of virtual time, %zu processes, %d moves (%d called off, %d mirrors killed), "
+  printf("seed %llu: %llu steps, %.1f s of virtual time, %zu processes, %d moves (%d called off, %d mirrors killed, %d in a chain, "
+         "%d undecided sockets), "
          "%d connections (%d closed rudely, %d resets, %d early ends), %.1f MB, %d calls that wait\n",
          static_cast<unsigned long long>(arguments.seed), static_cast<unsigned long long>(sim.steps), sim.now / 1e6, count,
-         counts.moves, counts.called_off, counts.mirrors_killed, traffic.connections, traffic.rude, traffic.resets,
+         counts.moves, counts.called_off, counts.mirrors_killed, counts.chained, counts.undecided, traffic.connections, traffic.rude, traffic.resets,
          traffic.early_ends, traffic.bytes / 1e6, traffic.waiting_calls);
   return 0;
 }
@@ -138,7 +139,7 @@ bool run_apart(const Arguments& arguments, bool quiet) {
 }
 
 // The test can fail: each of these must be found.
-constexpr const char* kFaults[] = {"early-half-close", "mover-first", "dropped-stash", "connects-block", "waits-for-arrival",
+constexpr const char* kFaults[] = {"early-half-close", "mover-first", "undecided-dropped", "undecided-ignored", "overtaken", "connects-block", "waits-for-arrival",
                                    "dropped-byte", "lost-signal", "no-second-look"};
 
 int run_all(Arguments arguments) {
