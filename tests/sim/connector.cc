@@ -195,8 +195,8 @@ std::optional<wire::Answer> Node::decision(AwaitedPtr awaited, StreamPtr socket)
   sim.wait([&] { return awaited->done || rank->state != RankState::kMoving; });
   std::erase(awaited->undecided, socket);
   if (!there() || awaited->done || !rank->here()) return std::nullopt;
-  socket->read(reinterpret_cast<char*>(&answer), sizeof answer, true);
-  socket->read(reinterpret_cast<char*>(&answer), sizeof answer, false);
+  for (size_t have = 0; have < sizeof answer;)
+    have += static_cast<size_t>(socket->read(reinterpret_cast<char*>(&answer) + have, sizeof answer - have, false));
   if (answer.magic != wire::kPortMagic) sim.fail("the first bytes of a redirection are not the answer");
   return answer;
 }

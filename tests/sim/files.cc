@@ -108,7 +108,7 @@ long Stream::read(char* data, size_t length, bool peek) {
   if (!in->got.empty()) {
     size_t n = std::min(length, in->got.size());
     // As if the rest came a moment later; but what a peek has shown is there.
-    if (sim.random.percent(20) && n > peeked) n = sim.random.between(std::max<size_t>(1, peeked), n);
+    if (sim.random.percent(20) && n > peeked && !(peek && in->fin_arrived)) n = sim.random.between(std::max<size_t>(1, peeked), n);
     memcpy(data, in->got.data(), n);
     if (peek) peeked = std::max(peeked, n);
     else in->got.erase(0, n), peeked -= std::min(peeked, n);
