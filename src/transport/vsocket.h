@@ -28,9 +28,10 @@ inline constexpr uint8_t kReadSlow = 2;   ///< reading needs more than the syste
 inline constexpr uint8_t kWriteSlow = 4;  ///< writing does
 inline constexpr uint8_t kEpoll = 8;      ///< an epoll set (watches.h); calls on it are the kernel's
 inline constexpr uint8_t kOwn = 16;      ///< the library's: a program that closes everything does not close it
-inline constexpr uint8_t kCloseOnExec = 32;  ///< while the process moves: what fcntl(F_GETFD) said on the old node
+inline constexpr uint8_t kCloseOnExec = 64;  ///< while the process moves: what fcntl(F_GETFD) said on the old node
 inline constexpr uint8_t kSlow = kReadSlow | kWriteSlow;
 inline constexpr uint8_t kDatagramKind = 32;  ///< every call is slow (calls_udp.cc), but poll is the kernel's own
+static_assert((kVirtual ^ kReadSlow ^ kWriteSlow ^ kEpoll ^ kOwn ^ kDatagramKind ^ kCloseOnExec) == 127);  // no two are the same
 
 /// Socket options and status flags as they were when the process was frozen, to be put on the next real socket.
 struct SavedOptions {
