@@ -190,7 +190,9 @@ std::optional<wire::Answer> Node::decision(AwaitedPtr awaited, StreamPtr socket)
   wire::Answer answer;
   auto there = [&] { return socket->in->got.size() >= sizeof answer; };
   sim.wait([&] { return awaited->done || there() || (socket->events() & (POLLRDHUP | POLLERR)); });
-  if (!awaited->done) sim.sleep(sim.delay());
+  // The daemon may be slow, so that the peer moves on meanwhile.
+  bool slow = sim.random.one_in(3);
+  if (!awaited->done) sim.sleep(slow ? static_cast<Time>(sim.random.below(600 * kMs)) : sim.delay());
   // Until the rank may take the socket, its mirror may have to.
   sim.wait([&] { return awaited->done || rank->state != RankState::kMoving; });
   std::erase(awaited->undecided, socket);
