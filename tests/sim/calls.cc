@@ -79,6 +79,7 @@ long option_call(bool set, const FilePtr& file, const long* a) {
     tcp->set_send_room(static_cast<size_t>(bytes / 2));
     return 0;
   }
+  if (set && tcp && level == SOL_SOCKET && name == SO_RCVLOWAT) tcp->low_water = std::max<size_t>(1, static_cast<size_t>(*at<int>(a[3])));
   if (set) {
     value.assign(at<char>(a[3]), static_cast<size_t>(a[4]));
     return 0;

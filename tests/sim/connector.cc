@@ -7,13 +7,14 @@
 
 #include <cstring>
 
+#include "src/wire/mirror_frame.h"
 #include "tests/sim/daemon.h"
 
 namespace msocket::sim {
 
 namespace {
 constexpr Time kConnectLimit = 30 * kSecond, kRedirectLimit = 120 * kSecond, kOpenLimit = 5 * kSecond,
-               kInstallLimit = 60 * kSecond, kMoveLimit = 120 * kSecond, kOpenPatience = kSecond, kRetry = 5 * kMs;
+               kMoveLimit = 120 * kSecond, kOpenPatience = kSecond, kRetry = 5 * kMs, kRetryError = 100 * kMs, kBothMovedPause = 50 * kMs;
 
 wire::ConnHeader header_for(wire::Purpose purpose, const Rank& rank, const wire::ControlRecord& about, Generation to_gen) {
   wire::ConnHeader header;
@@ -34,13 +35,18 @@ void say(const StreamPtr& socket, wire::Verdict verdict, Generation gen) {
 }
 }  // namespace
 
-std::pair<StreamPtr, wire::Answer> Node::open_data(Place place, const wire::ConnHeader& header, Time limit) {
-  sim.sleep(sim.delay());
+StreamPtr Node::open_socket(Place place, const wire::ConnHeader& header) {
   auto [mine, theirs] = make_tcp();
   sim.spawn(place.node->name + " accept", [place, header, socket = std::move(theirs)]() mutable {
     sim.sleep(sim.delay());
     place.node->accept(std::move(socket), header);
   });
+  return mine;
+}
+
+std::pair<StreamPtr, wire::Answer> Node::open_data(Place place, const wire::ConnHeader& header, Time limit) {
+  sim.sleep(sim.delay());
+  StreamPtr mine = open_socket(place, header);
   wire::Answer answer;
   char* at = reinterpret_cast<char*>(&answer);
   Time deadline = sim.now + limit;
@@ -126,14 +132,14 @@ void Node::accept_redirect(StreamPtr socket, const wire::ConnHeader& header, Ran
   auto it = awaited_.find({header.conn, header.to});
   if (it != awaited_.end()) {
     AwaitedPtr awaited = it->second;
-    if (opener_awaits && awaited->stash) {
-      sim.trace("keeps what it has for connection %08llx", static_cast<unsigned long long>(header.conn.lo & 0xffffffff));
-      if (!sim.planted("dropped-stash"))
-        return say(socket, wire::Verdict::kNotYet, rank->generation);  // first the one that the opener has switched to
+    if (opener_awaits && !awaited->undecided.empty() && !sim.planted("undecided-ignored")) {
+      sim.trace("first decides what it has for connection %08llx", static_cast<unsigned long long>(header.conn.lo & 0xffffffff));
+      return say(socket, wire::Verdict::kNotYet, rank->generation);
     }
     say(socket, wire::Verdict::kOk, rank->generation);
-    if (!opener_awaits) awaited->stash = std::move(socket);
-    else finish(awaited, socket, header.from_gen);
+    if (opener_awaits) return finish(awaited, socket, header.from_gen);
+    awaited->undecided.push_back(socket);
+    sim.spawn(name + " watch", [this, awaited, socket] { watch(awaited, socket); });
     return;
   }
   if (!opener_awaits) return say(socket, wire::Verdict::kNotYet, rank->generation);
@@ -160,7 +166,6 @@ int Node::install(RankPtr rank, wire::ControlRecord about, StreamPtr socket) {
   about.type = wire::Control::kInstall;
   about.local_gen = rank->generation;
   about.error = socket ? 0 : ENOTCONN;
-  ++rank->installing;
   uint64_t number = about.arg0 = sim.planted("answers-mixed") ? about.conn.lo : ++rank->installs;
   rank->installed.erase(number);
   sim.trace("gives %s connection %08llx%s", rank->process->name.c_str(), static_cast<unsigned long long>(about.conn.lo & 0xffffffff),
@@ -169,16 +174,66 @@ int Node::install(RankPtr rank, wire::ControlRecord about, StreamPtr socket) {
   std::vector<FilePtr> files;
   if (socket) files.push_back(socket);
   if (rank->send(about, files)) {
-    sim.wait([&] { return rank->installed.count(number) || rank->exited; }, kInstallLimit);
+    sim.wait([&] { return rank->installed.count(number) || rank->exited; });
     if (auto it = rank->installed.find(number); it != rank->installed.end()) {
       error = it->second.error;
       rank->installed.erase(it);
     }
   }
-  --rank->installing;
   sim.trace("%s has taken connection %08llx: %s", rank->process->name.c_str(),
             static_cast<unsigned long long>(about.conn.lo & 0xffffffff), strerror(error));
   return error;
+}
+
+std::optional<wire::Answer> Node::decision(AwaitedPtr awaited, StreamPtr socket) {
+  const RankPtr& rank = awaited->rank;
+  wire::Answer answer;
+  auto there = [&] { return socket->in->got.size() >= sizeof answer; };
+  sim.wait([&] { return awaited->done || there() || (socket->events() & (POLLRDHUP | POLLERR)); });
+  // The daemon may be slow, so that the peer moves on meanwhile.
+  bool slow = sim.random.one_in(3);
+  if (!awaited->done) sim.sleep(slow ? static_cast<Time>(sim.random.below(600 * kMs)) : sim.delay());
+  // Until the rank may take the socket, its mirror may have to.
+  sim.wait([&] { return awaited->done || rank->state != RankState::kMoving; });
+  std::erase(awaited->undecided, socket);
+  if (!there() || awaited->done || !rank->here()) return std::nullopt;
+  for (size_t have = 0; have < sizeof answer;)
+    have += static_cast<size_t>(socket->read(reinterpret_cast<char*>(&answer) + have, sizeof answer - have, false));
+  if (answer.magic != wire::kPortMagic) sim.fail("the first bytes of a redirection are not the answer");
+  return answer;
+}
+
+void Node::watch(AwaitedPtr awaited, StreamPtr socket) {
+  auto answer = decision(awaited, socket);
+  if (answer && answer->verdict == wire::Verdict::kOk) finish(awaited, socket, answer->gen);
+}
+
+bool Node::may_go_on(const AwaitedPtr& awaited) {
+  const RankPtr& rank = awaited->rank;
+  sim.wait([&] { return awaited->done || rank->state != RankState::kMoving; });
+  return !awaited->done && rank->here();
+}
+
+void Node::hand_over_undecided(const RankPtr& rank, const PacketsPtr& mailbox) {
+  for (auto& [key, awaited] : awaited_) {
+    if (awaited->rank != rank || sim.planted("undecided-dropped")) continue;
+    for (auto& socket : awaited->undecided) {
+      ConnId id = key.first;
+      if (awaited->record.peer.ip == rank->vip && !(awaited->record.flags & wire::kFlagConnector)) id.lo ^= 1;
+      wire::MailboxRecord record{.type = wire::Mailbox::kConn, .conn = id, .flags = wire::kUndecided};
+      mailbox->send({std::string(reinterpret_cast<char*>(&record), sizeof record), {socket}});
+      ++counts.undecided;
+    }
+  }
+}
+
+void Node::leave(const RankPtr& rank) {
+  std::erase_if(awaited_, [&](auto& entry) {
+    if (entry.second->rank != rank) return false;
+    entry.second->done = true;
+    entry.second->undecided.clear();  // the mirror has it
+    return true;
+  });
 }
 
 void Node::reconnect_all(const RankPtr& rank) {
@@ -202,6 +257,7 @@ void Node::finish(AwaitedPtr awaited, StreamPtr socket, Generation peer_gen) {
   awaited_.erase({awaited->record.conn, awaited->record.local});
   wire::ControlRecord about = awaited->record;
   about.flags = 0;
+  awaited->undecided.clear();  // asked for twice
   if (peer_gen) about.peer_gen = peer_gen;
   int error = install(awaited->rank, about, socket);
   if (error && error != ENOTCONN) sim.fail("%s refuses its new connection: %s", awaited->rank->process->name.c_str(), strerror(error));
@@ -211,47 +267,53 @@ void Node::run_reopen(AwaitedPtr awaited) {
   const wire::ControlRecord& record = awaited->record;
   Time deadline = sim.now + kRedirectLimit;
   int refusals = 0;
-  while (!awaited->done && awaited->rank->here() && sim.now < deadline) {
+  while (sim.now < deadline) {
+    if (!may_go_on(awaited)) return;
     auto place = place_of(record.peer.ip);
     if (!place) break;
+    sim.sleep(sim.delay());
+    if (awaited->done || awaited->rank->state != RankState::kRunning) continue;  // nothing was said yet
     wire::ConnHeader header = header_for(wire::Purpose::kRedirect, *awaited->rank, record, place->generation);
     header.flags = wire::kOpenerAwaits;
-    auto [opened, answer] = open_data(*place, header, kMoveLimit);
-    if (opened && answer.verdict == wire::Verdict::kOk) return finish(awaited, opened, answer.gen);
+    StreamPtr socket = open_socket(*place, header);
+    awaited->undecided.push_back(socket);
+    auto answer = decision(awaited, socket);
+    if (awaited->done || !awaited->rank->here()) return;
+    if (answer && answer->verdict == wire::Verdict::kOk) return finish(awaited, socket, answer->gen);
     known_.erase(record.peer.ip);
-    if (opened && answer.verdict == wire::Verdict::kGone) break;
-    if (opened && answer.verdict == wire::Verdict::kRefused && ++refusals > 20) break;
-    sim.sleep(kRetry);
+    if (answer) {
+      deadline = sim.now + kRedirectLimit;
+      if (answer->verdict == wire::Verdict::kGone) break;
+      if (answer->verdict == wire::Verdict::kRefused && ++refusals > 20) break;
+    }
+    sim.sleep(answer ? kRetry : kRetryError);
   }
-  finish(awaited, nullptr, 0);
+  if (may_go_on(awaited)) finish(awaited, nullptr, 0);
 }
 
 void Node::run_request(AwaitedPtr awaited) {
   const wire::ControlRecord& record = awaited->record;
   Time deadline = sim.now + kRedirectLimit;
-  while (!awaited->done && awaited->rank->here() && sim.now < deadline) {
-    awaited->stash.reset();  // of an attempt that came to nothing
+  while (sim.now < deadline) {
+    if (!may_go_on(awaited)) return;
     auto place = place_of(record.peer.ip);
     if (!place) break;
     sim.sleep(sim.delay());
+    if (awaited->done || awaited->rank->state != RankState::kRunning) continue;
     Redirect result = place->node->serve_redirect(record, {this, awaited->rank->generation});
     // The link between daemons may lag behind a whole move.
-    sim.sleep(sim.random.one_in(6) || sim.planted("dropped-stash") ? static_cast<Time>(sim.random.below(600 * kMs)) : sim.delay());
-    if (result == Redirect::kInstalled) {
-      if (!awaited->stash) sim.fail("told that a connection is there, but it is not");
-      return finish(awaited, awaited->stash, 0);
-    }
-    if (result == Redirect::kGone) break;
-    if (result == Redirect::kBothMoved) {
-      ++counts.both_moved;
-      sim.wait([&] { return awaited->done; }, 2 * kSecond);
-      continue;
-    }
-    awaited->stash.reset();
-    known_.erase(record.peer.ip);
-    sim.sleep(kRetry);
+    sim.sleep(sim.random.one_in(6) ? static_cast<Time>(sim.random.below(600 * kMs)) : sim.delay());
+    deadline = sim.now + kRedirectLimit;
+    // Whatever the reply says: what the peer has taken says so itself, on the socket, and comes first.
+    auto decided = [&] { return awaited->done || awaited->undecided.empty(); };
+    sim.wait(decided, result == Redirect::kInstalled ? -1 : kRetryError);
+    if (awaited->done) return;
+    if (result == Redirect::kGone && decided()) break;
+    if (result == Redirect::kBothMoved) ++counts.both_moved;
+    else known_.erase(record.peer.ip);
+    sim.sleep(result == Redirect::kBothMoved ? kBothMovedPause : kRetry);
   }
-  finish(awaited, nullptr, 0);
+  if (may_go_on(awaited)) finish(awaited, nullptr, 0);
 }
 
 Node::Redirect Node::serve_redirect(const wire::ControlRecord& request, Place acceptor) {
@@ -266,20 +328,19 @@ Node::Redirect Node::serve_redirect(const wire::ControlRecord& request, Place ac
   about.peer = request.local;
   about.peer_gen = acceptor.generation;
   if (awaited_.count({about.conn, about.local})) return Redirect::kBothMoved;
-  struct Guard {
-    RankPtr rank;
-    explicit Guard(RankPtr r) : rank(std::move(r)) { ++rank->installing; }
-    ~Guard() { --rank->installing; }
-  } guard(rank);
   auto [socket, answer] =
       open_data(acceptor, header_for(wire::Purpose::kRedirect, *rank, about, about.peer_gen), kOpenLimit);
   if (!socket || answer.verdict != wire::Verdict::kOk) return Redirect::kMoved;
-  if (sim.planted("mover-first")) {
-    sim.spawn(name + " late install", [this, rank, about, socket = socket] {
-      sim.sleep(sim.delay());
-      install(rank, about, socket);
-    });
-    return Redirect::kInstalled;
+  if (rank->state != RankState::kRunning) return Redirect::kMoved;  // the other daemon sees the end of this socket
+  wire::Answer switched;  // by the process
+  switched.verdict = wire::Verdict::kOk;
+  switched.gen = rank->generation;
+  memcpy(about.text, &switched, sizeof switched);
+  about.flags = wire::kFlagAnswer;
+  if (sim.planted("mover-first")) {  // the answer before the process has switched
+    say(socket, wire::Verdict::kOk, rank->generation);
+    about.flags = 0;
+    sim.sleep(sim.delay());
   }
   int error = install(rank, about, socket);
   return error == 0 ? Redirect::kInstalled : error == ENOTCONN ? Redirect::kGone : Redirect::kMoved;

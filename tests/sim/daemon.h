@@ -22,7 +22,7 @@ struct Rank {
   bool busy = false, settling = false, exited = false;
   PacketsPtr channel;
   std::map<uint16_t, PacketsPtr> listeners;
-  int connecting = 0, installing = 0;
+  int connecting = 0;
   std::map<uint64_t, wire::ControlRecord> installed;  ///< answers, by their number
   uint64_t installs = 0;
   std::optional<wire::ControlRecord> frozen, restored;
@@ -55,7 +55,7 @@ class Node {
   struct Awaited {
     RankPtr rank;
     wire::ControlRecord record;
-    StreamPtr stash;
+    std::vector<StreamPtr> undecided;  ///< the peer may have the other end
     bool done = false;
   };
   using AwaitedPtr = std::shared_ptr<Awaited>;
@@ -67,12 +67,18 @@ class Node {
   std::optional<Place> place_of(uint32_t vip);
   void wait_settled_place(const RankPtr& rank, Time limit);
   void run_connect(RankPtr rank, wire::ControlRecord request);
+  StreamPtr open_socket(Place place, const wire::ConnHeader& header);
   std::pair<StreamPtr, wire::Answer> open_data(Place place, const wire::ConnHeader& header, Time limit);
   void accept(StreamPtr socket, const wire::ConnHeader& header);
   void accept_open(StreamPtr socket, const wire::ConnHeader& header, RankPtr rank);
   void accept_redirect(StreamPtr socket, const wire::ConnHeader& header, RankPtr rank);
   int install(RankPtr rank, wire::ControlRecord about, StreamPtr socket);
   void reconnect_all(const RankPtr& rank);
+  std::optional<wire::Answer> decision(AwaitedPtr awaited, StreamPtr socket);
+  void watch(AwaitedPtr awaited, StreamPtr socket);
+  bool may_go_on(const AwaitedPtr& awaited);
+  void hand_over_undecided(const RankPtr& rank, const PacketsPtr& mailbox);
+  void leave(const RankPtr& rank);
   void finish(AwaitedPtr awaited, StreamPtr socket, Generation peer_gen);
   void run_reopen(AwaitedPtr awaited);
   void run_request(AwaitedPtr awaited);
@@ -95,7 +101,7 @@ class Node {
 extern std::map<uint32_t, Place> master;
 
 struct Counts {
-  int moves = 0, called_off = 0, refused = 0, mirrors_killed = 0, both_moved = 0;
+  int moves = 0, called_off = 0, refused = 0, mirrors_killed = 0, both_moved = 0, undecided = 0, chained = 0;
 };
 extern Counts counts;
 

@@ -93,7 +93,8 @@ Stream::~Stream() {
 short Stream::events() const {
   if (!connected()) return POLLOUT | POLLHUP;
   short result = 0;
-  if (!in->got.empty() || in->fin_arrived || shut_read || was_reset) result |= POLLIN | POLLRDNORM;
+  if (in->got.size() >= low_water || in->fin_arrived || shut_read || was_reset) result |= POLLIN | POLLRDNORM;
+  if (in->fin_arrived || shut_read || was_reset) result |= POLLRDHUP;
   size_t room = out->send_room - std::min(out->send_room, out->sent.size());
   if (room * 3 >= out->send_room || was_reset || shut_write) result |= POLLOUT | POLLWRNORM;
   if ((in->fin_arrived && shut_write) || was_reset || (local && out->to.expired())) result |= POLLHUP;
@@ -106,9 +107,11 @@ long Stream::read(char* data, size_t length, bool peek) {
   if (length == 0) return 0;
   if (!in->got.empty()) {
     size_t n = std::min(length, in->got.size());
-    if (sim.random.percent(20)) n = sim.random.between(1, n);
+    // As if the rest came a moment later; but what a peek has shown is there.
+    if (sim.random.percent(20) && n > peeked && !(peek && in->fin_arrived)) n = sim.random.between(std::max<size_t>(1, peeked), n);
     memcpy(data, in->got.data(), n);
-    if (!peek) in->got.erase(0, n);
+    if (peek) peeked = std::max(peeked, n);
+    else in->got.erase(0, n), peeked -= std::min(peeked, n);
     return static_cast<long>(n);
   }
   if (in->fin_arrived) return 0;

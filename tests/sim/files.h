@@ -61,7 +61,8 @@ struct Stream : File {
 
   std::shared_ptr<Pipe> in, out;
   bool local = false, shut_read = false, shut_write = false, was_reset = false;
-  size_t send_room = 0;
+  size_t send_room = 0, low_water = 1;
+  size_t peeked = 0;  ///< so much was looked at, and is still there
   int error = 0;
 };
 using StreamPtr = std::shared_ptr<Stream>;

@@ -16,6 +16,7 @@
 #include <cstdio>
 #include <cstring>
 
+#include "src/wire/control.h"
 #include "tests/sim/calls.h"
 
 namespace msocket::sim {
@@ -155,6 +156,11 @@ long quick_call(long nr, const long* a) {
       return a[1];
     case SYS_sched_yield: sim.sleep(1); return 0;
     case SYS_rt_sigaction: memcpy(&proc->handler, reinterpret_cast<void*>(a[1]), sizeof proc->handler); return 0;
+    case SYS_rt_sigprocmask:  // the program has no signals here; the control signal is never to wait for one of these
+      if (a[1] && a[0] == SIG_BLOCK && (*reinterpret_cast<uint64_t*>(a[1]) >> (wire::kControlSignal - 1) & 1))
+        sim.fail("the control signal is blocked");
+      if (a[2]) *reinterpret_cast<uint64_t*>(a[2]) = 0;
+      return 0;
     case SYS_tgkill:
       if (a[2] != SIGPIPE) sim.fail("tgkill with signal %ld", a[2]);
       ++proc->sigpipes;

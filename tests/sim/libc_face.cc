@@ -9,9 +9,12 @@
 
 #include <cstdarg>
 #include <cstring>
+#include <map>
+#include <utility>
+#include <vector>
 
 #include "src/wire/mirror_frame.h"
-#include "tests/sim/kernel.h"
+#include "tests/sim/daemon.h"
 
 namespace {
 template <class... T>
@@ -51,11 +54,20 @@ int __wrap_ioctl(int fd, unsigned long request, ...) {
 ssize_t __wrap_recvmsg(int fd, msghdr* message, int flags) {
   ssize_t n = call(SYS_recvmsg, fd, message, flags);
   msocket::wire::MailboxRecord record;
-  if (n == sizeof record && sim.planted("early-half-close")) {
-    memcpy(&record, message->msg_iov[0].iov_base, sizeof record);
-    auto& table = sim.current->proc->table;
+  if (n != sizeof record) return n;
+  memcpy(&record, message->msg_iov[0].iov_base, sizeof record);
+  if (record.type == msocket::wire::Mailbox::kUpstream) ++msocket::sim::counts.chained;
+  if (record.type == msocket::wire::Mailbox::kConn && sim.planted("overtaken")) {  // its own sockets before the mirror before
+    record.flags &= ~msocket::wire::kAfterUpstream;
+    memcpy(message->msg_iov[0].iov_base, &record, sizeof record);
+  }
+  if (sim.planted("early-half-close")) {
+    static std::map<msocket::sim::Proc*, std::vector<int>> sockets;
+    cmsghdr* header = CMSG_FIRSTHDR(message);
+    auto& mine = sockets[sim.current->proc];
+    if (record.type == msocket::wire::Mailbox::kConn && header) mine.push_back(*reinterpret_cast<int*>(CMSG_DATA(header)));
     if (record.type == msocket::wire::Mailbox::kGo)
-      for (auto it = std::next(table.begin(), 2); it != table.end(); ++it) __wrap_shutdown(it->first, SHUT_WR);
+      for (int fd : std::exchange(mine, {})) __wrap_shutdown(fd, SHUT_WR);
   }
   return n;
 }

@@ -10,6 +10,7 @@
 
 #include "src/transport/calls.h"
 #include "src/transport/channel.h"
+#include "src/transport/drain.h"
 #include "src/transport/raw.h"
 #include "src/transport/redirect.h"
 #include "src/transport/runtime.h"
@@ -103,10 +104,22 @@ int hand_over(int mailbox_fd, bool good) {
   prepare_freeze();
   good &= save_epolls();
   int count = 0;
+  if (good && rt.mirror_fd >= 0) {
+    wire::MailboxRecord record{.type = wire::Mailbox::kUpstream, .frame_have = rt.frame_have, .frame_left = rt.frame_left,
+                               .frame = rt.frame};
+    send_record(mailbox_fd, &record, sizeof record, &rt.mirror_fd, 1);
+  }
   for_each_vsocket([&](VSocket* vs) {
-    if (!good || (vs->state != ConnState::kEstablished && vs->state != ConnState::kBuffered)) return;
+    if (!good || !lives(vs)) return;
     wire::MailboxRecord record{.type = wire::Mailbox::kConn, .conn = mirror_name(vs)};
-    send_record(mailbox_fd, &record, sizeof record, &vs->fd, 1);
+    if (vs->from_mirror) record.flags = wire::kAfterUpstream;
+    bool has_new = vs->state != ConnState::kAwaiting;
+    if (vs->old_fd >= 0) {
+      wire::MailboxRecord old = record;
+      old.flags |= wire::kShut;
+      send_record(mailbox_fd, &old, sizeof old, &vs->old_fd, 1);
+    }
+    send_record(mailbox_fd, &record, sizeof record, &vs->fd, has_new ? 1 : 0);
     ++count;
   });
   close_own(mailbox_fd);

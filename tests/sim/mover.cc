@@ -20,6 +20,7 @@ struct Node::Move {
   Node* to = nullptr;
   PacketsPtr mailbox;
   StreamPtr image, stream;  ///< the new process's ends
+  StreamPtr mirror_stream;  ///< the mirror's end, until kGo
   std::shared_ptr<Proc> mirror, old;
   std::shared_ptr<bool> mirror_exited = std::make_shared<bool>(false);
   bool frozen_asked = false;
@@ -51,19 +52,17 @@ bool Node::prepare(Move& move) {
   move.arriving->state = RankState::kArriving;
   move.to->ranks[rank->vip] = move.arriving;
   sim.sleep(sim.delay());
-  StreamPtr stream;
   PacketsPtr mailbox;
   std::tie(move.image, std::ignore) = make_tcp();
-  std::tie(stream, move.stream) = make_tcp();
+  std::tie(move.mirror_stream, move.stream) = make_tcp();
   std::tie(move.mailbox, mailbox) = make_packets();
   move.mirror = std::make_shared<Proc>(rank->process->name + "'s mirror");
   move.mirror->table[3] = {mailbox, true};
-  move.mirror->table[4] = {stream, true};
   sim.spawn(
       move.mirror->name,
       [proc = move.mirror, exited = move.mirror_exited] {
         try {
-          mirror::Mirror(ScopedFd(3), ScopedFd(4)).run();
+          mirror::Mirror(ScopedFd(3)).run();
         } catch (const Killed&) {
         }
         if (!proc->killed && !proc->table.empty()) sim.fail("a mirror leaves %zu descriptors", proc->table.size());
@@ -78,9 +77,8 @@ bool Node::prepare(Move& move) {
 
 bool Node::freeze(Move& move) {
   const RankPtr& rank = move.rank;
-  bool still = sim.wait([&] { return (!rank->settling && rank->installing == 0 && rank->connecting == 0) || rank->exited; },
-                        kSettleLimit);
-  if (!still) sim.fail("%s does not settle", rank->process->name.c_str());
+  bool still = sim.wait([&] { return rank->connecting == 0 || rank->exited; }, kFreezeLimit);
+  if (!still) sim.fail("%s does not leave connect()", rank->process->name.c_str());
   if (rank->exited) return false;
   rank->state = RankState::kMoving;
   rank->frozen.reset();
@@ -95,6 +93,7 @@ bool Node::freeze(Move& move) {
   if (!sim.wait([&] { return rank->frozen || rank->exited; }, kFreezeLimit))
     sim.fail("%s does not come to a stop", rank->process->name.c_str());
   if (rank->exited || !rank->frozen || rank->frozen->error) return false;
+  hand_over_undecided(rank, move.mailbox);
   return !sim.random.one_in(12);
 }
 
@@ -149,7 +148,8 @@ void Node::commit(Move& move) {
     rank->exited = true;
   });
   wire::MailboxRecord go{.type = wire::Mailbox::kGo};
-  move.mailbox->send({std::string(reinterpret_cast<char*>(&go), sizeof go), {}});
+  leave(rank);
+  move.mailbox->send({std::string(reinterpret_cast<char*>(&go), sizeof go), {std::exchange(move.mirror_stream, nullptr)}});
   move.mailbox.reset();
   departed_[rank->vip] = known_[rank->vip] = {move.to, move.arriving->generation};
   if (move.mirror->killed || sim.random.one_in(25)) {
@@ -166,6 +166,10 @@ void Node::commit(Move& move) {
 void Node::drain(Move& move) {
   sim.wait([&] { return move.rank->exited; });
   drop(move.rank);
+  // Nobody waits for it; but as long as it stays here and runs it comes to have all its connections.
+  const RankPtr& there = move.arriving;
+  auto settled = [&] { return !there->settling || there->exited || there->state != RankState::kRunning; };
+  if (!sim.wait(settled, kSettleLimit)) sim.fail("%s does not settle", there->process->name.c_str());
   if (!sim.wait([&] { return *move.mirror_exited; }, kDrainLimit)) sim.fail("%s does not end", move.mirror->name.c_str());
 }
 

@@ -88,7 +88,7 @@ std::optional<Place> Node::place_of(uint32_t vip) {
 }
 
 void Node::wait_settled_place(const RankPtr& rank, Time limit) {
-  sim.wait([&] { return rank->state != RankState::kMoving && !(rank->state == RankState::kArriving && sim.planted("waits-for-arrival")); }, limit);
+  sim.wait([&] { return rank->state != RankState::kMoving; }, limit);
 }
 
 }  // namespace msocket::sim
