@@ -78,9 +78,9 @@ class Connections(Test):
         ends = [(self.client, self.server), (self.server, self.client)] if with_ends else [None]
         for pair in ends:
             for movers in ([self.server], [self.client], [self.server, self.client]):
-                self.where = " and ".join(program.label for program in movers) + " moving"
+                self.case = " and ".join(program.label for program in movers) + " moving"
                 if pair:
-                    self.where += f", {pair[0].label} first"
+                    self.case += f", {pair[0].label} first"
                 self.broken = True  # unless we come back here
                 yield (movers, *pair) if pair else movers
                 self.broken = False

@@ -192,13 +192,13 @@ class Test:
 
 
 def one_check(test, name, method):
-    start, test.where = time.monotonic(), None
+    start, test.case = time.monotonic(), None
     try:
         method()
         print(f"{name}: ok ({time.monotonic() - start:.1f} s)", flush=True)
         return True
     except Failure as failure:
-        print(f"{name}: FAILED {failure}{f' ({test.where})' if test.where else ''}", flush=True)
+        print(f"{name}: FAILED {failure}{f' ({test.case})' if test.case else ''}", flush=True)
     except Exception:  # a test that is wrong itself
         print(f"{name}: FAILED {traceback.format_exc().strip()}", flush=True)
     harness.keep_evidence(test.cluster, Job.programs)
