@@ -56,14 +56,17 @@ void run_mirror(fuzz::Input& input) {
   for (int n = input.number<uint8_t>() % 4; n > 0; --n) {
     Pair old(SOCK_STREAM);
     int copies = input.number<uint8_t>() % 4;
-    std::string record = input.bytes(input.number<uint8_t>() % 48);
+    std::string record = input.bytes(input.number<uint8_t>() % (2 * sizeof(wire::MailboxRecord)));
     post(mailbox.near, record.empty() ? "?" : record, old.far.get(), copies);
     write_some(old.near, input.bytes(input.number<uint8_t>()));
   }
+  wire::MailboxRecord go{.type = wire::Mailbox::kGo};  // unless what came before was no record, or had it
+  post(mailbox.near, std::string(reinterpret_cast<const char*>(&go), sizeof go), stream.far.get(), 1);
+  stream.far.reset();
   mailbox.near.reset();
   write_some(stream.near, input.rest());
   shutdown(stream.near.get(), SHUT_WR);  // so it comes to its end, whatever it has read
-  mirror::Mirror mirror(std::move(mailbox.far), std::move(stream.far));
+  mirror::Mirror mirror(std::move(mailbox.far));
   int status = mirror.run();
   must(status == 0 || status == 1, "the mirror ends");
 }
