@@ -149,6 +149,8 @@ Config parse_config(const std::string& text, const std::string& name, const std:
     root = json::parse(text, nullptr, true, true);
   } catch (const json::parse_error& error) {
     fail(name + ": not JSON, at byte " + std::to_string(error.byte));
+  } catch (const json::exception&) {
+    fail(name + ": not JSON that we can hold: a number is too large");
   }
   Section top(root, name, {"key", "key_file", "masters", "node"});
   Config config;

@@ -35,6 +35,7 @@ TEST(Config, NamesWhatIsWrong) {
   std::string masters = R"("masters": [{"address": "10.0.0.1"}])";
   EXPECT_EQ(refusal("{" + kKey + "," + masters + "}"), "");
   EXPECT_NE(refusal("{").find("conf: not JSON"), std::string::npos);
+  EXPECT_NE(refusal(R"({"key": 1e999})").find("conf: not JSON"), std::string::npos);
   EXPECT_NE(refusal("{" + masters + "}").find("\"key\""), std::string::npos);
   EXPECT_NE(refusal("{" + kKey + "}").find("\"masters\""), std::string::npos);
   EXPECT_NE(refusal("{" + kKey + "," + masters + ", \"kee\": 1}").find("unknown key \"kee\""), std::string::npos);
