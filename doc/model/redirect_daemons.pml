@@ -98,7 +98,7 @@ done:
   skip
 }
 
-/* ---- connector.cc */
+/* ---- redirector.cc */
 
 /* finish(): the end that has moved gets its own */
 inline finish(e, k, mygen, pg) {

@@ -10,12 +10,12 @@
 #include <cstring>
 #include <stdexcept>
 
-#include "src/daemons/connector.h"
 #include "src/daemons/datagrams.h"
 #include "src/daemons/fault.h"
 #include "src/daemons/image_pump.h"
 #include "src/daemons/machine.h"
 #include "src/daemons/node.h"
+#include "src/daemons/redirector.h"
 #include "src/util/text.h"
 
 namespace msocket::daemons {
@@ -210,7 +210,7 @@ awaitable<void> Arrivals::commit(proto::Commit request) {
   node_.start_streams(rank);
   Place here{node_.name(), node_.config.node.address, node_.port(), rank->generation};
   node_.directory.learn(rank->vip, here);
-  node_.connector().reconnect_all(rank);
+  node_.redirector().reconnect_all(rank);
   rank->changed.notify();
   spawn(node_.io.get_executor(), [this, rank]() -> awaitable<void> { co_await node_.wait_for_home(rank); });
   co_return;

@@ -1,18 +1,10 @@
 // SPDX-FileCopyrightText: 2026 The msocket authors
 // SPDX-License-Identifier: MIT
 //
-// Data connections between this node's processes and everybody's: opened for connect(), accepted for listeners, and made
-// anew after a move of either end or both (paper 5.3, 5.5; doc/redirection.md).
-//
-// A connection is always opened by the daemon of the end that opened it first (the connector), whoever has moved, so two
-// daemons never cross each other. The end that has not moved gets the new socket first: when the one that has moved gets its
-// own, it may tell its mirror that the peer has switched. The process that has not moved writes an answer on the new socket
-// when it has switched; until that is there the socket is undecided, and if its rank moves on, its mirror waits for it.
+// Data connections between this node's processes and everybody's, the first time: opened for connect(), accepted for listeners
+// (paper 5.3). What comes to our port because of a move goes on to the redirector.
 #pragma once
-#include <map>
-#include <memory>
 #include <optional>
-#include <vector>
 
 #include "src/daemons/rank.h"
 #include "src/wire/port.h"
@@ -28,56 +20,14 @@ class Connector {
   void connect(const Rank::Ptr& rank, const ProcessChannel::Ptr& from, const wire::ControlRecord& request);
   /// A data connection (kOpen or kRedirect) has come to our port.
   awaitable<void> accept(tcp::socket socket, wire::Caller caller);
-  /// After a move here: makes every connection in rank->reconnects anew.
-  void reconnect_all(const Rank::Ptr& rank);
-  /// The acceptor's end of a connection has moved and its daemon asks us to open it anew.
-  awaitable<void> serve_redirect(proto::Redirect request, proto::Redirect* reply);
-  /// The rank stands still: what is undecided of its connections goes to its mirror (which touches it after the commit only).
-  void hand_over(const Rank::Ptr& rank, int mailbox);
-  /// It has moved: its connections are made anew from elsewhere.
-  void leave(const Rank::Ptr& rank);
 
  private:
-  using SocketPtr = std::shared_ptr<tcp::socket>;
-  /// A connection of a process that has moved here, whose new socket is not there yet.
-  struct Awaited {
-    explicit Awaited(asio::any_io_executor executor) : changed(executor) {}
-    Rank::Ptr rank;
-    wire::ControlRecord record;
-    /// Opened by us or towards us, and undecided: the peer may have its end. More than one if a daemon asked again.
-    std::vector<SocketPtr> undecided;
-    bool done = false;
-    Event changed;
-  };
-  using AwaitedPtr = std::shared_ptr<Awaited>;
-
-  std::optional<wire::Reason> object_to(const wire::ConnHeader& header, const Rank& rank) const;
   awaitable<void> run_connect(Rank::Ptr rank, ProcessChannel::Ptr from, wire::ControlRecord request);
+  std::optional<wire::Reason> object_to(const wire::ConnHeader& header, const Rank& rank) const;
   void hold(tcp::socket socket, const wire::Caller& caller, const Rank::Ptr& rank);
-  awaitable<void> accept_open(tcp::socket socket, const wire::Caller& caller, Rank::Ptr rank);
-  awaitable<void> accept_redirect(tcp::socket socket, const wire::Caller& caller, Rank::Ptr rank);
-  /// The connector's end has moved here: open towards the acceptor until it is done.
-  awaitable<void> run_reopen(AwaitedPtr awaited);
-  /// The acceptor's end has moved here: ask the connector's daemon until it is done.
-  awaitable<void> run_request(AwaitedPtr awaited);
-  /// Gives the process its new socket (fd < 0: the peer has closed for good) and waits for its answer: an errno, 0 for done.
-  awaitable<int> install(Rank::Ptr rank, wire::ControlRecord about, int fd);
-  /// The same when its program has forked: every process that has the connection stops using it before the first switches.
-  awaitable<int> install_in_family(Rank::Ptr rank, wire::ControlRecord about, std::vector<int> fds);
-  /// Sends one kHold or kInstall to one process and waits for its answer.
-  awaitable<int> ask_process(Rank::Ptr rank, ProcessChannel::Ptr process, wire::ControlRecord about, std::vector<int> fds);
-  /// Waits for the first word on an undecided socket, and takes it when the rank does not stand still. Nothing: the end came
-  /// instead, or the rank has left.
-  awaitable<std::optional<wire::Answer>> decision(AwaitedPtr awaited, SocketPtr socket);
-  /// Waits for the decision on a socket that the connector's daemon has opened towards us.
-  awaitable<void> watch(AwaitedPtr awaited, SocketPtr socket);
-  static awaitable<bool> may_go_on(AwaitedPtr awaited);
-  awaitable<void> finish(AwaitedPtr awaited, int fd, Generation peer_gen);
+  void accept_open(tcp::socket socket, const wire::Caller& caller, const Rank::Ptr& rank);
 
   Node& node_;
-  /// By connection and end: both may be on this node, and even in one process.
-  using Key = std::pair<ConnId, Endpoint>;
-  std::map<Key, AwaitedPtr> awaited_;
 };
 
 }  // namespace msocket::daemons

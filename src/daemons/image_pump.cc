@@ -16,7 +16,6 @@ namespace msocket::daemons {
 
 namespace {
 
-constexpr Millis kForever(1000LL * 3600 * 24 * 365);
 
 // The daemon's signals are the daemon's.
 void in_thread(std::function<void()> work) {

@@ -12,11 +12,11 @@
 #include <cstring>
 #include <stdexcept>
 
-#include "src/daemons/connector.h"
 #include "src/daemons/datagrams.h"
 #include "src/daemons/fault.h"
 #include "src/daemons/machine.h"
 #include "src/daemons/node.h"
+#include "src/daemons/redirector.h"
 #include "src/daemons/spawner.h"
 #include "src/transport/channel.h"
 #include "src/wire/mirror_frame.h"
@@ -170,7 +170,7 @@ awaitable<void> Mover::freeze(Move& move) {
   if (!rank->frozen) throw std::runtime_error("it does not come to a stop (a connect() that goes on?)");
   if (rank->frozen->error) throw std::runtime_error(rank->frozen->text);
   move.report.set_connections(rank->frozen->arg0);
-  node_.connector().hand_over(rank, move.mailbox.get());
+  node_.redirector().hand_over(rank, move.mailbox.get());
 }
 
 awaitable<void> Mover::hand_over(Move& move) {
@@ -278,7 +278,7 @@ awaitable<void> Mover::commit(Move& move) {
   }
   wire::MailboxRecord go{.type = wire::Mailbox::kGo};
   int stream = move.stream.get();
-  node_.connector().leave(rank);
+  node_.redirector().leave(rank);
   transport::send_record(move.mailbox.get(), &go, sizeof go, &stream, 1);
   move.mailbox.reset();
   move.stream.reset();

@@ -18,6 +18,7 @@
 #include "src/daemons/machine.h"
 #include "src/daemons/mover.h"
 #include "src/daemons/record_check.h"
+#include "src/daemons/redirector.h"
 #include "src/daemons/spawner.h"
 #include "src/util/text.h"
 
@@ -50,6 +51,7 @@ Node::Node(asio::io_context& io_context, const Config& given, const std::string&
       server_(std::make_shared<PortServer>(io_context.get_executor(), listen_address, given.node.port, given.key)),
       child_signal_(io_context, SIGCHLD),
       connector_(std::make_unique<Connector>(*this)),
+      redirector_(std::make_unique<Redirector>(*this)),
       mover_(std::make_unique<Mover>(*this)),
       arrivals_(std::make_unique<Arrivals>(*this)),
       datagrams_(std::make_unique<Datagrams>(*this)) {}

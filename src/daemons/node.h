@@ -16,6 +16,7 @@
 namespace msocket::daemons {
 
 class Connector;
+class Redirector;
 class Mover;
 class Arrivals;
 class Datagrams;
@@ -26,7 +27,7 @@ class Node {
   ~Node();
   void start();
   uint16_t port() const { return server_->port(); }
-  Connector& connector() { return *connector_; }
+  Redirector& redirector() { return *redirector_; }
   Datagrams& datagrams() { return *datagrams_; }
 
   // ---- for the parts ----
@@ -81,6 +82,7 @@ class Node {
   asio::signal_set child_signal_;
   std::map<pid_t, std::function<void(int)>> children_;
   std::unique_ptr<Connector> connector_;
+  std::unique_ptr<Redirector> redirector_;
   std::unique_ptr<Mover> mover_;
   std::unique_ptr<Arrivals> arrivals_;
   std::unique_ptr<Datagrams> datagrams_;

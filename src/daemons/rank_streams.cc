@@ -17,7 +17,6 @@ namespace msocket::daemons {
 
 namespace {
 
-constexpr Millis kForever(1000LL * 3600 * 24 * 365);
 
 std::pair<ScopedFd, ScopedFd> make_pipe() {
   int pair[2];

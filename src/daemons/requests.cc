@@ -9,11 +9,11 @@
 #include <stdexcept>
 
 #include "src/daemons/arrivals.h"
-#include "src/daemons/connector.h"
 #include "src/daemons/datagrams.h"
 #include "src/daemons/image_pump.h"
 #include "src/daemons/mover.h"
 #include "src/daemons/node.h"
+#include "src/daemons/redirector.h"
 #include "src/daemons/spawner.h"
 
 namespace msocket::daemons {
@@ -79,7 +79,7 @@ awaitable<void> Node::serve(Link::Ptr link, proto::Envelope request, proto::Enve
     case proto::Envelope::kCallOff: arrivals_->call_off(request.call_off()); break;
     case proto::Envelope::kAskMigration: co_await arrivals_->ask(request.ask_migration(), reply.mutable_ask_migration()); break;
     case proto::Envelope::kRedirect:
-      co_await connector_->serve_redirect(request.redirect(), reply.mutable_redirect());
+      co_await redirector_->serve_redirect(request.redirect(), reply.mutable_redirect());
       break;
     case proto::Envelope::kUdpLookup: datagrams_->serve_lookup(request.udp_lookup(), reply.mutable_udp_lookup()); break;
     case proto::Envelope::kUdpMoved: co_await datagrams_->serve_moved(request.udp_moved()); break;

@@ -12,10 +12,10 @@
 #include <cstring>
 #include <stdexcept>
 
-#include "src/daemons/connector.h"
 #include "src/daemons/image_pump.h"
 #include "src/daemons/mover.h"
 #include "src/daemons/node.h"
+#include "src/daemons/redirector.h"
 #include "src/transport/channel.h"
 #include "src/wire/mirror_frame.h"
 
@@ -78,7 +78,7 @@ awaitable<proto::Suspend> Mover::suspend(Rank::Ptr rank, std::string path) {
   rank->suspended = std::move(kept);
   rank->state = RankState::kSuspended;
   watch_suspended(rank);
-  node_.connector().leave(rank);
+  node_.redirector().leave(rank);
   wire::ControlRecord verdict;
   verdict.type = wire::Control::kCommit;
   rank->channel->send(verdict);

@@ -6,6 +6,7 @@
 
 #include "src/transport/runtime.h"
 #include "src/transport/watches.h"
+#include "src/wire/mirror_frame.h"
 
 uint8_t ms_kind[65536];
 
@@ -118,9 +119,7 @@ VSocket* find_conn(const ConnId& conn, const Endpoint& local) {
 }
 
 ConnId mirror_name(const VSocket* vs) {
-  ConnId name = vs->conn;
-  if (vs->peer.ip == rt.vip && !vs->connector) name.lo ^= 1;  // random names: nobody else has that one
-  return name;
+  return wire::mirror_name(vs->conn, rt.vip, vs->peer.ip, vs->connector);
 }
 
 VSocket* find_mirrored(const ConnId& name) {

@@ -56,4 +56,11 @@ struct MailboxRecord {
 };
 static_assert(sizeof(MailboxRecord) == 72);
 
+/// What the frozen process, its mirror, its daemon and the process that it becomes call one end of a connection: its id, and
+/// another one for the accepting end of a connection of a rank with itself (ids are random: nobody else has that one).
+inline ConnId mirror_name(ConnId conn, uint32_t own_ip, uint32_t peer_ip, bool connector) {
+  if (own_ip == peer_ip && !connector) conn.lo ^= 1;
+  return conn;
+}
+
 }  // namespace msocket::wire

@@ -1,7 +1,7 @@
 // SPDX-FileCopyrightText: 2026 The msocket authors
 // SPDX-License-Identifier: MIT
 //
-// Data connections, as src/daemons/connector.cc opens, accepts and installs them.
+// Data connections, as src/daemons/connector.cc, redirector.cc and installer.cc open, accept and install them.
 #include <errno.h>
 #include <poll.h>
 

@@ -1,7 +1,7 @@
 // SPDX-FileCopyrightText: 2026 The msocket authors
 // SPDX-License-Identifier: MIT
 //
-// The daemons, step by step as src/daemons/node.cc, connector.cc, mover.cc and arrivals.cc: a co_await there is a wait of a
+// The daemons, step by step as src/daemons/node.cc, connector.cc, redirector.cc, mover.cc and arrivals.cc: a co_await there is a wait of a
 // fiber here. Left out: keys, links that break, nodes that fail.
 #pragma once
 #include <optional>
@@ -62,7 +62,7 @@ class Node {
   struct Move;
   enum class Redirect { kMoved, kInstalled, kGone, kBothMoved };
 
-  // node.cc, connector.cc
+  // node.cc, connector.cc, redirector.cc
   void on_record(const RankPtr& rank, const wire::ControlRecord& record, std::vector<FilePtr> files);
   std::optional<Place> place_of(uint32_t vip);
   void wait_settled_place(const RankPtr& rank, Time limit);
