@@ -1,13 +1,15 @@
 /* SPDX-FileCopyrightText: 2026 The msocket authors
  * SPDX-License-Identifier: MIT
  *
- * What a virtual socket costs over a plain one, in one process and one run: the driver holds a virtual and a plain
- * connection to the same server and uses them in turns, a few milliseconds each, so that whatever else the machine does
- * meets both alike. Run under msrun --no-preload: ms_X are the virtual socket's calls, libc's names the plain one's.
+ * What a virtual socket costs over a plain one, in one process and one run: the driver holds a virtual and two plain
+ * connections to the same server and uses the virtual one and a plain one in turns, some milliseconds each, so that whatever else
+ * the machine does meets both alike. The two plain ones against each other tell how far to trust that.
+ * Run under msrun --no-preload: ms_X are the virtual socket's calls, libc's names the plain one's.
  *
- *   cost serve PORT PLAIN_ADDRESS             both listen on PORT
- *   cost drive VIP PLAIN_ADDRESS PORT PAIRS   prints "throughput BYTES RATIO" and "pingpong BYTES RATIO", medians over the
- *                                             pairs: the virtual socket's speed over the plain one's
+ *   cost serve PORT PLAIN_ADDRESS             both kinds listen on PORT; one driver after the other, until it is ended
+ *   cost drive VIP PLAIN_ADDRESS PORT PAIRS   prints one line for each pair of bursts: "throughput BYTES RATIO", "pingpong BYTES
+ *                                             RATIO": the virtual socket's speed over the plain one's; "plain BYTES RATIO"
+ *                                             is the throughput of one plain connection over the other's
  *   cost count (send|recv) (virtual|plain) CALLS VIP PORT   for callgrind: so many calls of one byte and little else
  */
 #include <sys/syscall.h>
@@ -15,7 +17,7 @@
 
 #include "sockets.h"
 
-enum { kMost = 1 << 20, kMaxPairs = 1000 };
+enum { kMost = 1 << 20, kSides = 3 };
 static unsigned char buffer[kMost];
 
 static double now(void) {
@@ -60,6 +62,48 @@ struct request {
   int64_t count, size, echo;
 };
 
+static void answer(const struct side* s, const struct request* request) {
+  if (request->echo) {
+    for (int64_t k = 0; k < request->count; k++) {
+      recv_all(s, (size_t)request->size);
+      send_all(s, (size_t)request->size);
+    }
+    return;
+  }
+  for (int64_t left = request->count * request->size; left > 0;) {
+    ssize_t got = s->recv(s->fd, buffer, left < kMost ? (size_t)left : kMost, 0);
+    if (got <= 0) die("recv");
+    left -= got;
+  }
+  send_all(s, 1);
+}
+
+/* The connections are used strictly in turns, as the driver says. */
+static void serve_driver(int virtual_listener, int plain_listener) {
+  int one = 1;
+  struct side sides[kSides] = {{ms_accept(virtual_listener, NULL, NULL), ms_send, ms_recv}};
+  ms_setsockopt(sides[0].fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+  for (int i = 1; i < kSides; i++) {
+    sides[i] = (struct side){accept(plain_listener, NULL, NULL), send, recv};
+    setsockopt(sides[i].fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+  }
+  for (int ended = 0; !ended;) {
+    struct pollfd ready[kSides];
+    for (int i = 0; i < kSides; i++) ready[i] = (struct pollfd){sides[i].fd, POLLIN, 0};
+    if (ms_poll(ready, kSides, -1) < 0 && errno != EINTR) die("poll");
+    for (int i = 0; i < kSides && !ended; i++) {
+      if (!ready[i].revents) continue;
+      struct request request;
+      ssize_t n = sides[i].recv(sides[i].fd, &request, sizeof request, MSG_WAITALL);
+      if (n != 0 && n != sizeof request) die("request");
+      ended = n == 0;
+      if (!ended) answer(&sides[i], &request);
+    }
+  }
+  ms_close(sides[0].fd);
+  for (int i = 1; i < kSides; i++) close(sides[i].fd);
+}
+
 static int serve(int port, const char* plain_address) {
   int one = 1;
   struct sockaddr_in any = {.sin_family = AF_INET, .sin_port = htons((unsigned short)port)}, at = name_of(plain_address, port);
@@ -68,35 +112,7 @@ static int serve(int port, const char* plain_address) {
   if (ms_bind(virtual_listener, (struct sockaddr*)&any, sizeof any) < 0 || ms_listen(virtual_listener, 5) < 0) die("virtual listener");
   if (bind(plain_listener, (struct sockaddr*)&at, sizeof at) < 0 || listen(plain_listener, 5) < 0) die("plain listener");
   printf("%s: listening on port %d\n", program, port);
-  struct side sides[2] = {{ms_accept(virtual_listener, NULL, NULL), ms_send, ms_recv}, {accept(plain_listener, NULL, NULL), send, recv}};
-  ms_setsockopt(sides[0].fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-  setsockopt(sides[1].fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-  /* They are used strictly in turns, the virtual one first or second as the driver says. */
-  for (;;) {
-    struct pollfd ready[2] = {{sides[0].fd, POLLIN, 0}, {sides[1].fd, POLLIN, 0}};
-    if (ms_poll(ready, 2, -1) < 0 && errno != EINTR) die("poll");
-    for (int i = 0; i < 2; i++) {
-      if (!ready[i].revents) continue;
-      struct request request;
-      ssize_t n = sides[i].recv(sides[i].fd, &request, sizeof request, MSG_WAITALL);
-      if (n == 0) return 0;
-      if (n != sizeof request) die("request");
-      if (request.echo) {
-        for (int64_t k = 0; k < request.count; k++) {
-          recv_all(&sides[i], (size_t)request.size);
-          send_all(&sides[i], (size_t)request.size);
-        }
-      } else {
-        for (int64_t left = request.count * request.size; left > 0;) {
-          size_t most = left < kMost ? (size_t)left : kMost;
-          ssize_t got = sides[i].recv(sides[i].fd, buffer, most, 0);
-          if (got <= 0) die("recv");
-          left -= got;
-        }
-        send_all(&sides[i], 1);
-      }
-    }
-  }
+  for (;;) serve_driver(virtual_listener, plain_listener);
 }
 
 static double burst(const struct side* s, const struct request* request) {
@@ -110,39 +126,40 @@ static double burst(const struct side* s, const struct request* request) {
   return now() - start;
 }
 
-static int by_value(const void* a, const void* b) {
-  double x = *(const double*)a, y = *(const double*)b;
-  return x < y ? -1 : x > y;
-}
-
-static void compare(struct side* sides, const char* what, int64_t size, int64_t echo, int pairs) {
-  static double ratios[kMaxPairs];
-  struct request request = {.count = 64, .size = size, .echo = echo};
-  /* As many as take about three milliseconds. */
-  for (double took = burst(&sides[1], &request); took < 0.002 && request.count < 1 << 20; took = burst(&sides[1], &request))
-    request.count *= 2;
-  burst(&sides[0], &request);
+static void compare(struct side* ours, struct side* plain, const char* what, int64_t size, int64_t echo, int pairs) {
+  struct side* sides[2] = {ours, plain};
+  struct request request = {.count = 16, .size = size, .echo = echo};
+  /* Long enough for the congestion window and the scheduler to show the same face twice. */
+  double least = size >= 4096 ? 0.008 : 0.003;
+  burst(ours, &request);
+  for (double took = burst(plain, &request); took < least && request.count < 1 << 20; took = burst(plain, &request))
+    request.count = (int64_t)((double)request.count * (took < least / 4 ? 4 : 1.1 * least / took)) + 1;
+  burst(ours, &request);
   for (int pair = 0; pair < pairs; pair++) {
     /* ABBA: what changes slowly meets both alike. */
-    double a = burst(&sides[pair % 2], &request), b = burst(&sides[1 - pair % 2], &request);
-    b += burst(&sides[1 - pair % 2], &request);
-    a += burst(&sides[pair % 2], &request);
-    ratios[pair] = pair % 2 ? a / b : b / a; /* plain seconds over virtual seconds */
+    double a = burst(sides[pair % 2], &request), b = burst(sides[1 - pair % 2], &request);
+    b += burst(sides[1 - pair % 2], &request);
+    a += burst(sides[pair % 2], &request);
+    printf("%s %lld %.5f\n", what, (long long)size, pair % 2 ? a / b : b / a); /* plain seconds over ours */
   }
-  qsort(ratios, (size_t)pairs, sizeof *ratios, by_value);
-  printf("%s %lld %.5f\n", what, (long long)size, (ratios[(pairs - 1) / 2] + ratios[pairs / 2]) / 2);
 }
 
 static int drive(const char* vip, const char* plain_address, int port, int pairs) {
   int one = 1;
-  if (pairs < 1 || pairs > kMaxPairs) die("PAIRS");
+  if (pairs < 1) die("PAIRS");
   struct sockaddr_in at = name_of(plain_address, port);
-  struct side sides[2] = {{connect_to(vip, port), ms_send, ms_recv}, {socket(AF_INET, SOCK_STREAM, 0), send, recv}};
-  if (connect(sides[1].fd, (struct sockaddr*)&at, sizeof at) < 0) die("connect");
+  struct side sides[kSides] = {{connect_to(vip, port), ms_send, ms_recv}};
   ms_setsockopt(sides[0].fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-  setsockopt(sides[1].fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-  for (int64_t size = 1; size <= kMost; size *= 2) compare(sides, "throughput", size, 0, pairs);
-  for (int64_t size = 1; size <= kMost; size *= 2) compare(sides, "pingpong", size, 1, pairs);
+  for (int i = 1; i < kSides; i++) {
+    sides[i] = (struct side){socket(AF_INET, SOCK_STREAM, 0), send, recv};
+    if (connect(sides[i].fd, (struct sockaddr*)&at, sizeof at) < 0) die("connect");
+    setsockopt(sides[i].fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+  }
+  for (int64_t size = 1; size <= kMost; size *= 2) {
+    compare(&sides[0], &sides[1], "throughput", size, 0, pairs);
+    compare(&sides[2], &sides[1], "plain", size, 0, pairs);
+    compare(&sides[0], &sides[1], "pingpong", size, 1, pairs);
+  }
   return 0;
 }
 
