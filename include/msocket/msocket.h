@@ -57,6 +57,8 @@ ssize_t ms_sendfile(int out, int in, off_t* offset, size_t count);
 ssize_t ms_splice(int in, off_t* in_offset, int out, off_t* out_offset, size_t length, unsigned int flags);
 int ms_shutdown(int fd, int how);
 int ms_close(int fd);
+/* The next program goes on with the virtual sockets that it inherits, if it comes under msocket, too. */
+int ms_execve(const char* path, char* const arguments[], char* const environment[]);
 int ms_close_range(unsigned int first, unsigned int last, int flags);
 void ms_closefrom(int first);
 int ms_dup(int fd);

@@ -14,6 +14,7 @@
 
 #include "src/checkpoint/eventfds.h"
 #include "src/checkpoint/pipes.h"
+#include "src/transport/exec.h"
 #include "src/transport/raw.h"
 #include "src/transport/runtime.h"
 #include "src/transport/vsocket.h"
@@ -243,6 +244,8 @@ void note_stream(int which, int fd) {
   provided[which] = {stream ? static_cast<uint64_t>(st.st_dev) : 0, stream ? static_cast<uint64_t>(st.st_ino) : 0};
 }
 }  // namespace
+
+void provided_go_over_exec() { transport::goes_over_exec(provided, sizeof provided); }
 
 void note_provided() {
   for (int fd = 0; fd < kProvided; ++fd) note_stream(fd, fd);

@@ -18,6 +18,8 @@ struct Refusal {
 
 /// Remembers which descriptors the daemon has provided (standard streams, PMI); called at the start and after a move.
 void note_provided();
+/// The same over an exec (transport/exec.h).
+void provided_go_over_exec();
 /// Looks at everything and saves it in memory of the process's own. False: `why` says what cannot move; nothing changed.
 bool save_resources(const int* own_fds, int own_count, Refusal* why);
 /// Gives back what save_resources has taken, when the process goes on here.

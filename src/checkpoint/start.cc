@@ -17,7 +17,9 @@
 #include "src/checkpoint/save.h"
 #include "src/transport/channel.h"
 #include "src/transport/family.h"
+#include "src/transport/exec.h"
 #include "src/transport/raw.h"
+#include "src/transport/redirect.h"
 #include "src/transport/runtime.h"
 #include "src/transport/udp.h"
 #include "src/transport/vsocket.h"
@@ -30,8 +32,10 @@ using transport::rt;
 
 constexpr int kExitLingerMs = 10000;
 
-void say_hello() {
+void say_hello(uint32_t flags) {
+  if (flags && rt.child) return;  // what a child runs is nobody's business
   wire::ControlRecord hello;
+  hello.flags = flags;
   hello.type = wire::Control::kHello;
   hello.arg0 = raw::getpid();
   auto* path = reinterpret_cast<const char*>(getauxval(AT_EXECFN));
@@ -51,6 +55,14 @@ void refuse_freeze(int image_fd, int mailbox_fd) {
   transport::send_control(rt.control_fd, record);
 }
 
+void go_on(bool movable) {
+  find_thread_fields();
+  transport::freeze_hook = movable ? freeze : refuse_freeze;
+  pthread_atfork(transport::before_fork, transport::after_fork_in_parent, transport::after_fork_in_child);
+  transport::install_handler();
+  transport::arm(rt.control_fd);
+}
+
 __attribute__((constructor)) void start() {
   const char* control = getenv("MSOCKET_CONTROL");
   if (!control || atoi(control) != wire::kControlFd || raw::fcntl(wire::kControlFd, F_GETFD) < 0) return;
@@ -58,8 +70,17 @@ __attribute__((constructor)) void start() {
   void* at = raw::mmap(reinterpret_cast<void*>(kBootAddress), kBootSize, PROT_READ | PROT_WRITE,
                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE);
   // Valgrind, for one, has no such addresses: the process has its virtual sockets all the same, and follows its peers.
+  transport::datagrams_go_over_exec();
+  transport::goes_over_exec(&transport::unaccepted_arrivals, sizeof transport::unaccepted_arrivals);
+  provided_go_over_exec();
   bool movable = at == reinterpret_cast<void*>(kBootAddress);
-  say_hello();
+  if (transport::take_over()) {
+    go_on(movable);
+    say_hello(wire::kFlagExec);
+    transport::end_take_over();
+    return;
+  }
+  say_hello(0);
   wire::ControlRecord start;
   int fds[wire::kMaxControlFds], count = 0;
   long r = transport::receive_record(wire::kControlFd, &start, sizeof start, fds, &count, false);
@@ -81,9 +102,7 @@ __attribute__((constructor)) void start() {
     become_image();
   }
 
-  find_thread_fields();
   note_provided();
-  transport::freeze_hook = movable ? freeze : refuse_freeze;
   rt.control_fd = wire::kControlFd;
   rt.vip = start.local.ip;
   rt.generation = start.local_gen;
@@ -91,9 +110,7 @@ __attribute__((constructor)) void start() {
   transport::begin_datagrams(start);
   rt.active = true;
   transport::mark_own(rt.control_fd);
-  pthread_atfork(transport::before_fork, transport::after_fork_in_parent, transport::after_fork_in_child);
-  transport::install_handler();
-  transport::arm(rt.control_fd);
+  go_on(movable);
 }
 
 // A program that ends in the middle of a move has still bytes on their way: wait for them like SO_LINGER does.

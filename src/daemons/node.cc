@@ -255,6 +255,7 @@ void Node::on_hello(const Rank::Ptr& rank, const wire::ControlRecord& hello) {
       rank->spec.mutable_env()->Assign(env.begin(), env.end());
     }
   }
+  if (hello.flags & wire::kFlagExec) return;
   wire::ControlRecord start;
   start.type = wire::Control::kStart;
   start.local = {rank->vip, 0, 0};

@@ -31,6 +31,7 @@
         face    shutdown
         face    close
         face    close_range
+        face    execve
         face    closefrom
         face    dup
         face    dup2

@@ -10,6 +10,7 @@
 
 #include "include/msocket/msocket.h"
 #include "src/transport/calls.h"
+#include "src/transport/exec.h"
 #include "src/transport/runtime.h"
 #include "src/transport/stub.h"
 #include "src/transport/udp.h"
@@ -127,6 +128,8 @@ MS_EXPORT int ms_ioctl(int fd, unsigned long request, ...) {
 }
 MS_EXPORT int __wrap_ioctl(int fd, unsigned long request, ...) __attribute__((alias("ms_ioctl")));
 
+MS_FACE(int, execve, (const char* path, char* const* arguments, char* const* environment),
+        static_cast<int>(do_execve(path, arguments, environment)))
 MS_FACE(int, close_range, (unsigned first, unsigned last, int flags), do_close_range(first, last, flags))
 MS_EXPORT void ms_closefrom(int first) { do_close_range(first < 0 ? 0 : static_cast<unsigned>(first), ~0u, 0); }
 

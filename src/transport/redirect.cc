@@ -18,6 +18,8 @@
 
 namespace msocket::transport {
 
+uint32_t unaccepted_arrivals;
+
 namespace {
 
 wire::ControlRecord about(const VSocket* vs, wire::Control type) {
@@ -51,7 +53,6 @@ void release_orphan(VSocket* vs) {
 
 // The connections that wait in the listener channels come into the tables, to be accepted from there: only what is in the
 // tables can move, and follow a peer.
-uint32_t arrivals;  // of connections that are to be accepted out of the tables
 
 void take_waiting() {
   for (int i = 0; i < used_vsockets; ++i) {
@@ -64,7 +65,7 @@ void take_waiting() {
       if (count != 1) continue;
       int fd = move_high(fds[0]);
       VSocket* vs = fd >= 0 ? adopt(listener, record, fd) : nullptr;
-      if (vs) vs->unaccepted = ++arrivals;
+      if (vs) vs->unaccepted = ++unaccepted_arrivals;
       else if (fd >= 0) raw::close(fd);
     }
     refresh(listener);
@@ -243,8 +244,12 @@ void undo_freeze() {
 
 namespace {
 
+// Without close-on-exec; whether the number had that is seen to afterwards.
 void place(int fd, int number) {
-  if (fd == number) return;
+  if (fd == number) {
+    raw::fcntl(number, F_SETFD, 0);
+    return;
+  }
   raw::dup3(fd, number, 0);
   raw::close(fd);
 }
@@ -273,7 +278,7 @@ void adopt_held(const wire::ControlRecord& record) {
   VSocket* vs = adopt(listener, accepted, move_high(static_cast<int>(fd)));
   if (!vs) return;
   set_state(vs, ConnState::kAwaiting);
-  vs->unaccepted = ++arrivals;
+  vs->unaccepted = ++unaccepted_arrivals;
   vs->from_mirror = true;
   send_control(rt.control_fd, about(vs, wire::Control::kReconnect));
   refresh(vs);

@@ -9,6 +9,9 @@
 
 namespace msocket::transport {
 
+/// Of connections that are to be accepted out of the tables: how many there have been.
+extern uint32_t unaccepted_arrivals;
+
 /// kConnected: a connect() is answered.
 void on_connected(const wire::ControlRecord& record, int fd);
 /// kHold, with kFlagHold: calls on this connection wait until it is installed or let go; other processes have it, too.

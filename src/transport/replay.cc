@@ -91,6 +91,28 @@ bool ReplayTable::take(uint16_t local_port, const Endpoint& from, uint64_t count
   return true;
 }
 
+bool ReplayTable::save(bool (*put)(const void*, size_t)) const {
+  uint64_t count = count_;
+  bool good = put(&count, sizeof count);
+  for (size_t i = 0; i < size_ && good; ++i)
+    if (sources_[i].heard) good = put(&sources_[i], sizeof sources_[i]);
+  return good;
+}
+
+bool ReplayTable::load(bool (*get)(void*, size_t)) {
+  uint64_t count;
+  if (!get(&count, sizeof count)) return false;
+  for (; count; --count) {
+    Source source;
+    if (!get(&source, sizeof source)) return false;
+    Source* s = make(source.local_port, {source.ip, source.port});
+    if (!s) return false;
+    *s = source;
+    if (stamp_ < source.heard) stamp_ = source.heard;
+  }
+  return true;
+}
+
 void ReplayTable::clear() {
   if (sources_) raw::munmap(sources_, size_ * sizeof(Source));
   *this = {};

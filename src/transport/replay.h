@@ -23,6 +23,9 @@ class ReplayTable {
   /// It is taken now. False: no memory to remember it in; do not take it.
   bool take(uint16_t local_port, const Endpoint& from, uint64_t counter);
   size_t sources() const { return count_; }
+  /// Through `put` and `get`, which say whether they could: to another copy of the library (exec.h).
+  bool save(bool (*put)(const void*, size_t)) const;
+  bool load(bool (*get)(void*, size_t));
   /// Gives its memory back; for tests.
   void clear();
 

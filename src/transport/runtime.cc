@@ -82,6 +82,7 @@ void arm(int fd) {
     int type;
     int pid;
   } owner{1 /* F_OWNER_PID: any thread may take it */, static_cast<int>(raw::getpid())};
+  rt.pid = owner.pid;
   raw::fcntl(fd, F_SETOWN_EX, reinterpret_cast<long>(&owner));
   raw::fcntl(fd, F_SETSIG, wire::kControlSignal);
   long flags = raw::fcntl(fd, F_GETFL);

@@ -19,6 +19,7 @@ namespace msocket::transport {
 struct Runtime {
   bool active = false;    ///< there is a daemon
   int control_fd = -1;
+  int pid = 0;            ///< whose tables these are: in a child of vfork() they are its parent's
   int high_from = 600;    ///< the library's own descriptors lie from here on
   uint64_t forks = 0;     ///< how often it has forked; an installation by a daemon that has not heard of the last waits
   bool child = false;     ///< of a process under msocket: it shares that one's address and cannot move

@@ -14,6 +14,7 @@
 #include "src/transport/raw.h"
 #include "src/transport/redirect.h"
 #include "src/transport/replay.h"
+#include "src/transport/exec.h"
 #include "src/transport/runtime.h"
 #include "src/transport/watches.h"
 #include "src/transport/siphash.h"
@@ -116,6 +117,15 @@ bool acceptable(const VSocket* vs, size_t size) {
 }
 
 }  // namespace
+
+bool save_replays(bool (*put)(const void*, size_t)) { return replays.save(put); }
+bool load_replays(bool (*get)(void*, size_t)) { return replays.load(get); }
+void datagrams_go_over_exec() {
+  goes_over_exec(key, sizeof key);
+  goes_over_exec(&node_ip, sizeof node_ip);
+  goes_over_exec(&counter, sizeof counter);
+  goes_over_exec(&datagram_counts, sizeof datagram_counts);
+}
 
 void begin_datagrams(const wire::ControlRecord& start) {
   memcpy(key, start.text + wire::kUdpKeyAt, sizeof key);

@@ -25,6 +25,10 @@ extern DatagramCounts datagram_counts;
 
 /// From the daemon's kStart record: the key, and the node's own address. In a new process again after a move.
 void begin_datagrams(const wire::ControlRecord& start);
+/// Over an exec (exec.h): what has been taken already, and the rest of what is not in a socket.
+bool save_replays(bool (*put)(const void*, size_t));
+bool load_replays(bool (*get)(void*, size_t));
+void datagrams_go_over_exec();
 /// A fresh datagram socket; it is undecided.
 void make_datagram(VSocket* vs);
 /// Gives it the virtual port `port` (0: any) and a real socket of this node that the daemon knows. 0 or -errno.

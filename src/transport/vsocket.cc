@@ -14,7 +14,8 @@ namespace msocket::transport {
 
 
 VSocket* vsocket_of[kMaxFd];
-VSocket vsockets[kMaxVSockets];
+// Not by code that runs at the start: that may come after take_over() (exec.h).
+constinit VSocket vsockets[kMaxVSockets] = {};
 int used_vsockets;
 int used_fds;
 uint32_t any_slow;

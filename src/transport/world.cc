@@ -27,7 +27,7 @@ struct World {
   int ids[kMaxThreads];
   volatile uint8_t here[kMaxThreads];
 };
-World world;
+constinit World world = {};
 
 bool alone() { return !&__libc_single_threaded || __libc_single_threaded; }
 

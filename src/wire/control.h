@@ -60,6 +60,8 @@ inline constexpr uint32_t kAnswerLength = 48;
 inline constexpr uint32_t kFlagShared = 16;
 /// kHold: calls on the connection wait; without it they go on.
 inline constexpr uint32_t kFlagHold = 32;
+/// kHello: another program goes on with what the last one had (exec); it needs no kStart.
+inline constexpr uint32_t kFlagExec = 64;
 /// kStart: peer.ip is the node's own address, and here in `text` is the key of the job's datagrams.
 inline constexpr uint32_t kUdpKeyAt = 64;
 

@@ -44,6 +44,11 @@ extern const char *mode, *role_name;
 extern const char* server_address; /* numeric */
 extern int server_port;
 
+/* Of a program that an exec of itself has started: the words after its own. */
+extern int exec_count;
+extern char** exec_words;
+extern const char *program_path, *stop_path;
+
 /* Ends the program with a line; `errno` is told if it is set. */
 _Noreturn void die(const char* format, ...) __attribute__((format(printf, 1, 2)));
 #define MUST(condition)                                                      \
@@ -96,5 +101,7 @@ void mode_signals(enum role role);
 void mode_ipv6(enum role role);
 void mode_local(enum role role);
 void mode_plain(enum role role);
+void mode_exec(enum role role);
+void mode_exec_child(enum role role);
 
 #endif

@@ -13,7 +13,9 @@
 const char *mode, *role_name;
 const char* server_address;
 int server_port;
-static const char* stop_file;
+const char *program_path, *stop_path;
+int exec_count;
+char** exec_words;
 static volatile long rounds;
 
 void die(const char* format, ...) {
@@ -30,7 +32,7 @@ void die(const char* format, ...) {
 
 int client_ended(int now) {
   char path[4096];
-  snprintf(path, sizeof path, "%s.client", stop_file);
+  snprintf(path, sizeof path, "%s.client", stop_path);
   if (now) MUST(close(open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600)) == 0);
   return access(path, F_OK) == 0;
 }
@@ -52,7 +54,7 @@ void progress(void) {
   printf("round %ld\n", count);
 }
 
-int stopping(void) { return access(stop_file, F_OK) == 0; }
+int stopping(void) { return access(stop_path, F_OK) == 0; }
 
 unsigned dice(unsigned below) {
   static _Thread_local unsigned state;
@@ -189,10 +191,10 @@ int main(int argc, char** argv) {
       {"close-all", mode_close_all},  {"fork-each", mode_fork_each},   {"fork-split", mode_fork_split},
       {"fork-records", mode_fork_records}, {"fork-accept", mode_fork_accept}, {"threads", mode_threads},  {"stdio", mode_stdio},
       {"signals", mode_signals},      {"ipv6", mode_ipv6},             {"local", mode_local},
-      {"plain", mode_plain},
+      {"plain", mode_plain},           {"exec", mode_exec},             {"exec-child", mode_exec_child},
   };
   setvbuf(stdout, NULL, _IOLBF, 0);
-  if (argc != 6) {
+  if (argc < 6) {
     fprintf(stderr, "usage: ms_calls MODE server|client ADDRESS PORT STOP\n");
     return 2;
   }
@@ -200,7 +202,12 @@ int main(int argc, char** argv) {
   role_name = argv[2];
   server_address = argv[3];
   server_port = atoi(argv[4]);
-  stop_file = argv[5];
+  stop_path = argv[5];
+  exec_words = argv + 6;
+  exec_count = argc - 6;
+  static char path[4096];
+  MUST(readlink("/proc/self/exe", path, sizeof path - 1) > 0);
+  program_path = path;
   for (size_t i = 0; i < sizeof modes / sizeof modes[0]; ++i) {
     if (strcmp(modes[i].name, mode)) continue;
     modes[i].run(strcmp(role_name, "server") ? CLIENT : SERVER);
