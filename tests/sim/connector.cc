@@ -196,7 +196,7 @@ std::optional<wire::Answer> Node::decision(AwaitedPtr awaited, StreamPtr socket)
   // Until the rank may take the socket, its mirror may have to.
   sim.wait([&] { return awaited->done || rank->state != RankState::kMoving; });
   std::erase(awaited->undecided, socket);
-  if (!there() && (socket->events() & POLLERR) && !awaited->done && rank->here() && !sim.planted("broken-is-not-taken"))
+  if (!there() && (socket->events() & POLLERR) && !awaited->done && rank->here())
     finish(awaited, nullptr, 0, ECONNRESET);
   if (!there() || awaited->done || !rank->here()) return std::nullopt;
   for (size_t have = 0; have < sizeof answer;)
