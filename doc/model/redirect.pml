@@ -39,7 +39,7 @@
 
 /* what is in a stream besides numbers */
 #define FIN 101
-#define RST 102
+#define RST 102        /* behind what has been sent */
 #define ANSWER 103     /* the 48 bytes by which the opener's daemon knows that the peer has switched */
 #define EOS 104        /* end of a mirror's stream to its process */
 
@@ -119,7 +119,8 @@ byte oldfd[2] = NONE;
 bit oldended[2];
 bit frommir[2];
 bit wshut[2];          /* write_shut */
-bit rst[2];            /* reset */
+bit rst[2];            /* reset: it is still to be told */
+bit broken[2];         /* nothing that comes later is read */
 bit orphan[2];
 byte pgen[2] = 1;      /* peer_gen */
 chan inb[2] = [LONGEST] of { byte };   /* in */
@@ -158,6 +159,7 @@ chan rep[4] = [2] of { byte };
 #define ESTALE 1
 #define EBUSY 2
 #define ENOTCONN 3
+#define ECONNRESET 4   /* in kInstall, instead of a connection: the peer had taken one that was reset before it came */
 
 /* ---- mirrors */
 
@@ -172,6 +174,8 @@ byte deaths = 1;
 #define DIED false
 #endif
 
+/* redirect.cc, lives(): it goes along */
+#define lives(e) (st[e] == s_awaiting || st[e] == s_draining || (!broken[e] && (st[e] == s_established || st[e] == s_buffered)))
 #define settled(e) (mir[e] == NONE && st[e] != s_awaiting && st[e] != s_draining)
 #ifdef CHAIN
 /* What the peer's mirror still owes is read first: only one's own mirror's stream can be handed on. */

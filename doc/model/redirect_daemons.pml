@@ -52,8 +52,12 @@ proctype Mirror(byte m; byte e; byte k; byte up; bit hold) {
      :: k == NONE && up != NONE -> REACH("half-close relayed") hc[up]!1
      :: else
      fi }
-  /* lose_process(): whoever read its stream has died */
+  /* lose_process(): whoever read its stream has died. Nobody says that the program has ended its own: no end, but a reset. */
+#ifdef MUT_FIN_AT_LOSS
   :: atomic { lost[m] && k != NONE && !half_close -> shut(k, e); half_close = 1 }
+#else
+  :: atomic { lost[m] && k != NONE && !half_close && (len(hc[m]) == 0) -> REACH("cut behind the last words") reset_socket(k, e); k = NONE }
+#endif
 #ifdef DIES
   :: atomic { go_on[m] && deaths > 0 && m < DIES ->
      deaths--;
@@ -104,7 +108,8 @@ done:
 inline finish(e, k, mygen, pg) {
   if
   :: gen[e] != mygen || moving[e] ->   /* it has moved on: its socket is closed with the daemon's end of it */
-     REACH("too late") dead[2 * k + e] = 1; shut(k, e)
+     REACH("too late")
+     if :: k != NONE -> dead[2 * k + e] = 1; shut(k, e) :: else fi
   :: else ->
      awaited[e] = 0;
      installing[e]++;
@@ -173,11 +178,21 @@ asked:
        :: else -> opened--; inflight[C] = 0; goto refused
        fi };
      atomic { OUT(k, A)?error ->                       /* the answer is what comes first on the new connection */
-       assert(error == ANSWER);
-       REACH("C opened, C moved")
+       if
+       :: error == ANSWER ->
+          REACH("C opened, C moved")
 #ifndef MUT_MOVER_FIRST
-       finish(C, k, mygen, agen)
+          finish(C, k, mygen, agen)
 #endif
+       :: else ->                                      /* decision(): nobody knows what A had written */
+          assert(error == RST);
+          REACH("reset while undecided")
+#ifdef MUT_BROKEN_IS_NOT_TAKEN
+          inflight[C] = 0; goto again
+#else
+          finish(C, NONE, mygen, agen)
+#endif
+       fi
      };
 given:
 #ifndef MUT_MOVER_FIRST
@@ -361,8 +376,8 @@ proctype Mover(byte e; byte times) {
        k = NONE;
        hold = 0;
        if
-       :: st[e] == s_established || st[e] == s_buffered -> k = num[e]
-       :: st[e] == s_draining -> k = num[e]; hold = 1
+       :: lives(e) && st[e] == s_draining -> k = num[e]; hold = 1
+       :: lives(e) && st[e] != s_draining && st[e] != s_awaiting -> k = num[e]
        :: else
        fi;
 #ifdef MUT_NO_HOLD

@@ -20,12 +20,39 @@ inline refresh(e) {
   fi
 }
 
+/* close() with SO_LINGER, and the death of who holds end e: what it wrote is behind it already */
+inline reset_socket(k, e) {
+  if
+  :: !dead[2 * (k) + e] ->
+     if :: !dead[2 * (k) + 1 - e] -> OUT(k, e)!RST :: else fi;
+     fin[2 * (k) + e] = 1;
+     dead[2 * (k) + e] = 1;
+     do :: IN(k, e)?_ :: (len(IN(k, e)) == 0) -> break od
+  :: else
+  fi
+}
+
+/* drain.cc, break_off(): what is under the number is reset towards the peer, and dead for the program */
+inline break_off(e) {
+#ifndef MUT_NO_BREAK_OFF
+  if
+  :: st[e] != s_awaiting && num[e] != NONE -> REACH("broken off") reset_socket(num[e], e); num[e] = NONE
+  :: else
+  fi
+#else
+  skip
+#endif
+}
+
 /* drain.cc, end_of_old() */
 inline end_of_old(e, reset) {
   oldfd[e] = NONE;
   frommir[e] = 0;
   oldended[e] = 1;
-  rst[e] = rst[e] | reset;
+  if
+  :: reset -> rst[e] = 1; broken[e] = 1; break_off(e)
+  :: else
+  fi;
   refresh(e)
 }
 
@@ -33,9 +60,8 @@ inline end_of_old(e, reset) {
 inline take_in(e, x) {
   if
 #ifndef MUT_DATA_AFTER_RESET
-  :: rst[e] -> REACH("data behind a reset")
+  :: broken[e] -> REACH("data behind a reset")
 #endif
-  :: err[e]                    /* the program has been told and reads no more */
   :: else -> inb[e]!x
   fi
 }
@@ -87,7 +113,7 @@ inline tell_mirror_half_close(e) {
   if :: mir[e] != NONE && !lost[mir[e]] -> hc[mir[e]]!1 :: else fi
 }
 
-/* redirect.cc, on_install(): a new connection k */
+/* redirect.cc, on_install(): a new connection k; NONE: there is none, the peer's was reset */
 inline on_install(e, k, lg, pg, answer, x, error) {
   error = 0;
   if
@@ -105,27 +131,29 @@ inline on_install(e, k, lg, pg, answer, x, error) {
      if
      :: st[e] == s_awaiting ->
         num[e] = k;
+        if :: k == NONE && !broken[e] -> rst[e] = 1; broken[e] = 1 :: else fi;
         if :: answer -> OUT(k, e)!ANSWER :: else fi;
-        if :: outb[e]?[x] -> REACH("out") outb[e]?x; OUT(k, e)!x :: else fi;
+        if :: outb[e]?[x] -> REACH("out") outb[e]?x; if :: !broken[e] -> OUT(k, e)!x :: else fi :: else fi;
 #ifndef MUT_NO_WRITE_SHUT
-        if :: wshut[e] -> REACH("write_shut") shut(k, e) :: else fi;
+        if :: wshut[e] && k != NONE -> REACH("write_shut") shut(k, e) :: else fi;
 #endif
         pgen[e] = pg;
         go(e, s_draining);
         tell_mirror_half_close(e);
+        if :: broken[e] -> break_off(e) :: else fi;
         refresh(e);
         if :: orphan[e] -> REACH("orphan released") release(e) :: else fi
      :: st[e] == s_established || st[e] == s_buffered ->
         if :: st[e] == s_buffered -> REACH("switched while buffered") :: else fi;
         if :: answer -> OUT(k, e)!ANSWER :: else fi;
         oldfd[e] = num[e];
-        oldended[e] = 0;
+        oldended[e] = (num[e] == NONE);
         num[e] = k;
         if :: wshut[e] -> REACH("write_shut") shut(k, e) :: else fi;
         pgen[e] = pg;
         go(e, s_draining);
-        shut(oldfd[e], e);
-        drain_all_of_old(e, x);
+        if :: oldfd[e] != NONE -> shut(oldfd[e], e); drain_all_of_old(e, x) :: else fi;
+        if :: broken[e] -> break_off(e) :: else fi;
         refresh(e)
      :: else -> REACH("EBUSY") error = EBUSY
      fi
@@ -137,7 +165,7 @@ inline restore_sockets(e, own) {
   mir[e] = own;
   settling[e] = 1;
   if
-  :: st[e] == s_established || st[e] == s_buffered || st[e] == s_draining ->
+  :: lives(e) && st[e] != s_awaiting ->
      if
      :: st[e] == s_draining -> REACH("moved while draining")
      :: st[e] == s_buffered -> REACH("moved while buffered")
@@ -172,7 +200,8 @@ inline shut_down(e) {
   wdone[e] = 1;
   if
   :: st[e] == s_awaiting -> REACH("shutdown while awaiting")
-  :: else -> shut(num[e], e)
+  :: st[e] != s_awaiting && num[e] != NONE -> shut(num[e], e)
+  :: else
   fi
 }
 #ifdef SHUTS_AT_ONCE
@@ -187,10 +216,10 @@ proctype End(byte e) {
   do
   /* -- the program writes: calls_io.cc */
   :: atomic { runs[e] && !orphan[e] && wn[e] < SENDS(e) && (st[e] == s_established || st[e] == s_draining || st[e] == s_buffered) &&
-       (len(OUT(num[e], e)) < QB || dead[2 * num[e] + 1 - e]) ->
+       (num[e] == NONE || len(OUT(num[e], e)) < QB || dead[2 * num[e] + 1 - e]) ->
      wn[e]++;
      if
-     :: dead[2 * num[e] + 1 - e] -> skip       /* it is told so: EPIPE */
+     :: num[e] == NONE || dead[2 * num[e] + 1 - e] -> skip       /* it is told so: EPIPE */
      :: else -> OUT(num[e], e)!wn[e]
      fi;
      then_shut_down(e) }
@@ -228,16 +257,17 @@ proctype End(byte e) {
 #ifdef MUT_NEW_BEFORE_OLD
   :: atomic { runs[e] && !rdone[e] && (st[e] == s_established || st[e] == s_draining) && len(IN(num[e], e)) > 0 ->
 #else
-  :: atomic { runs[e] && !rdone[e] && st[e] == s_established && len(IN(num[e], e)) > 0 ->
+  :: atomic { runs[e] && !rdone[e] && st[e] == s_established && num[e] != NONE && len(IN(num[e], e)) > 0 ->
 #endif
      if
      :: IN(num[e], e)?[FIN] -> REACH("end of stream") assert(rn[e] == SENDS(1 - e)); rdone[e] = 1
-     :: IN(num[e], e)?[RST] -> REACH("reset reported") err[e] = 1; rdone[e] = 1
+     :: IN(num[e], e)?[RST] -> REACH("reset reported") err[e] = 1; rdone[e] = 1; broken[e] = 1; num[e] = NONE   /* note_reset() */
      :: else -> IN(num[e], e)?x; assert(x == rn[e] + 1); rn[e] = x; x = 0
      fi }
-  :: atomic { runs[e] && err[e] && (st[e] == s_established || st[e] == s_buffered) && len(IN(num[e], e)) > 0 &&
-       !IN(num[e], e)?[FIN] && !IN(num[e], e)?[RST] -> IN(num[e], e)?x; x = 0 }  /* it ignores what comes after the error */
-  :: atomic { runs[e] && err[e] && len(inb[e]) > 0 -> inb[e]?x; x = 0; refresh(e) }
+  /* told of the reset it might read on: nothing may come */
+  :: atomic { runs[e] && err[e] && (st[e] == s_established || st[e] == s_buffered) && num[e] != NONE && len(IN(num[e], e)) > 0 &&
+       !IN(num[e], e)?[FIN] && !IN(num[e], e)?[RST] -> assert(false) }
+  :: atomic { runs[e] && err[e] && len(inb[e]) > 0 -> inb[e]?x; assert(x == rn[e] + 1); rn[e] = x; x = 0; refresh(e) }
 
   /* -- the handler: control.cc */
   :: atomic { runs[e] && (len(ctl[e]) > 0) ->

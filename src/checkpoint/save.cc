@@ -79,6 +79,15 @@ int hand_sockets_to_mirror(int mailbox_fd) {
   return count;
 }
 
+// If the mirror dies before it has begun, this process is the last to close them.
+void close_by_reset() {
+  transport::for_each_vsocket([](VSocket* vs) {
+    if (!transport::lives(vs)) return;
+    if (vs->old_fd >= 0) transport::reset_when_closed(vs->old_fd);
+    if (vs->state != transport::ConnState::kAwaiting) transport::reset_when_closed(vs->fd);
+  });
+}
+
 // The daemon's verdict; until it is there this process has everything and does nothing.
 bool wait_committed() {
   for (;;) {
@@ -148,7 +157,10 @@ void freeze(int image_fd, int mailbox_fd) {
     unsigned long bytes = 0;
     write_image(image_fd, b->header, b->regions, &bytes);  // a broken stream shows at the other end: the verdict will say
     transport::close_own(image_fd);
-    if (wait_committed()) raw::exit_group(0);
+    if (wait_committed()) {
+      close_by_reset();
+      raw::exit_group(0);
+    }
     forget_resources();
     transport::undo_freeze();
   } else {

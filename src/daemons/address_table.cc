@@ -35,6 +35,10 @@ proto::AddressInfo AddressTable::allocate(const proto::AllocAddress& request, Ti
 
 bool AddressTable::put(const proto::AddressInfo& address, Time now) {
   if (!inside(address.vip())) return false;
+  auto before = past_.find(address.vip());
+  if (before != past_.end() && address.generation() && address.generation() == before->second.fenced &&
+      before->second.job == address.job() && before->second.rank == address.rank())
+    return false;
   auto it = entries_.find(address.vip());
   if (it != entries_.end()) {
     const auto& known = it->second.address;
@@ -48,17 +52,35 @@ bool AddressTable::put(const proto::AddressInfo& address, Time now) {
   return true;
 }
 
-bool AddressTable::fence(uint32_t vip, uint32_t generation) {
-  auto it = entries_.find(vip);
-  if (it == entries_.end()) return false;
-  if (it->second.address.generation() >= generation) return true;
-  it->second.fenced = generation;
+AddressTable::Past& AddressTable::past(uint32_t vip, const std::string& job, uint32_t rank, Time now) {
+  Past& past = past_[vip];
+  if (past.job != job || past.rank != rank) past = {job, rank, 0, 0, now};
+  past.at = now;
+  return past;
+}
+
+bool AddressTable::fence(const proto::Fence& request, Time now) {
+  auto it = entries_.find(request.vip());
+  // The address may belong to somebody else by now.
+  if (it != entries_.end() && it->second.address.job() == request.job() && it->second.address.rank() == request.rank()) {
+    if (it->second.address.generation() >= request.generation()) return true;
+    it->second.fenced = request.generation();
+    return false;
+  }
+  Past& old = past(request.vip(), request.job(), request.rank(), now);
+  if (old.released >= request.generation()) return true;  // it ran there, and has ended
+  old.fenced = request.generation();
   return false;
 }
 
-void AddressTable::release(uint32_t vip, uint32_t generation) {
-  auto it = entries_.find(vip);
-  if (it != entries_.end() && it->second.address.generation() <= generation) entries_.erase(it);
+void AddressTable::release(const proto::ReleaseAddress& request, Time now) {
+  auto it = entries_.find(request.vip());
+  if (it == entries_.end() || it->second.address.generation() > request.generation()) return;
+  const auto& address = it->second.address;
+  Past& old = past(request.vip(), address.job(), address.rank(), now);
+  if (!request.called_off()) old.released = address.generation();
+  else if (it->second.fenced) old.fenced = it->second.fenced;
+  entries_.erase(it);
 }
 
 std::optional<proto::AddressInfo> AddressTable::find(uint32_t vip) const {
@@ -74,6 +96,7 @@ std::optional<proto::AddressInfo> AddressTable::find(const std::string& job, uin
 }
 
 size_t AddressTable::clean(Time now, std::chrono::seconds age) {
+  std::erase_if(past_, [&](const auto& item) { return now - item.second.at > 2 * age; });  // longer than a source asks
   return std::erase_if(entries_, [&](const auto& item) { return now - item.second.verified > age; });
 }
 

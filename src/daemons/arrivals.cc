@@ -192,6 +192,7 @@ awaitable<void> Arrivals::commit(proto::Commit request) {
     proto::Envelope release;  // the master may have taken it all the same; the source registers its own again
     release.mutable_release_address()->set_vip(rank->vip);
     release.mutable_release_address()->set_generation(rank->generation);
+    release.mutable_release_address()->set_called_off(true);
     auto told = std::make_shared<proto::Envelope>(std::move(release));
     spawn(node_.io.get_executor(), [this, told, vip = rank->vip]() -> awaitable<void> {
       co_await node_.directory.ask_master(vip, std::move(*told));

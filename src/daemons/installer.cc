@@ -59,7 +59,7 @@ awaitable<int> install_in_family(Rank::Ptr rank, wire::ControlRecord about, std:
 awaitable<int> install(Rank::Ptr rank, wire::ControlRecord about, int fd) {
   about.type = wire::Control::kInstall;
   about.local_gen = rank->generation;
-  about.error = fd < 0 ? ENOTCONN : 0;
+  about.error = fd >= 0 ? 0 : about.error ? about.error : ENOTCONN;
   std::vector<int> fds;
   if (fd >= 0) fds.push_back(fd);
   if (rank->children.empty()) co_return co_await ask_process(rank, rank->channel, about, fds);

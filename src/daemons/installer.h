@@ -7,7 +7,7 @@
 
 namespace msocket::daemons {
 
-/// Gives the rank its new socket (fd < 0: the peer has closed for good; it stays the caller's) and waits for the answer: an errno, 0
+/// Gives the rank its new socket (it stays the caller's; fd < 0: none comes any more, about.error says why, 0: the peer has closed for good) and waits for the answer: an errno, 0
 /// for done, ENOTCONN when no process has that connection. When its program has forked, every process that has the
 /// connection stops using it before the first switches.
 awaitable<int> install(Rank::Ptr rank, wire::ControlRecord about, int fd);

@@ -209,6 +209,7 @@ awaitable<bool> Mover::ask_committed(Move& move) {
       try {
         Fence fence = co_await ask_master(move);
         if (!fence.committed) co_return false;
+        if (fence.ended) co_return true;  // it ran there, and has ended: nothing is lost
         if (knows_nothing || !fence.alive) {
           move.lost = name + " had taken it over when its daemon ended";
           co_return true;
@@ -228,10 +229,13 @@ awaitable<Mover::Fence> Mover::ask_master(Move& move) {
   proto::Envelope request, question;
   request.mutable_fence()->set_vip(move.rank->vip);
   request.mutable_fence()->set_generation(move.generation);
+  request.mutable_fence()->set_job(move.rank->spec.job());
+  request.mutable_fence()->set_rank(move.rank->spec.rank());
   proto::Envelope reply = co_await node_.directory.ask_master(move.rank->vip, std::move(request));
   Fence fence;
   fence.committed = reply.fence().committed();
-  if (!fence.committed) co_return fence;
+  fence.ended = reply.fence().ended();
+  if (!fence.committed || fence.ended) co_return fence;
   question.mutable_lookup()->set_vip(move.rank->vip);
   proto::Envelope answer = co_await node_.directory.ask_master(move.rank->vip, std::move(question));
   fence.alive = answer.lookup().node().alive();

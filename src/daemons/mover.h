@@ -25,6 +25,7 @@ class Mover {
 
  private:
   struct Fence {
+    bool ended = false;  ///< it ran at the destination, and has ended there
     bool committed = false;  ///< the master has the new generation; if not, it never will
     bool alive = false;      ///< and the node that has it
   };

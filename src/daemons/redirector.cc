@@ -149,7 +149,7 @@ bool Redirector::knows_newer(const wire::ConnHeader& header) const {
   return awaited != awaited_.end() && header.from_gen < awaited->second->record.peer_gen;
 }
 
-awaitable<void> Redirector::finish(AwaitedPtr awaited, int fd, Generation peer_gen) {
+awaitable<void> Redirector::finish(AwaitedPtr awaited, int fd, Generation peer_gen, int error) {
   if (awaited->done) co_return;
   awaited->done = true;
   awaited_.erase({awaited->record.conn, awaited->record.local});
@@ -157,11 +157,12 @@ awaitable<void> Redirector::finish(AwaitedPtr awaited, int fd, Generation peer_g
   for (auto& socket : awaited->undecided) socket->close(ignored);  // asked for twice
   wire::ControlRecord about = awaited->record;
   about.flags = 0;
+  about.error = error;
   if (peer_gen) about.peer_gen = peer_gen;
   awaited->changed.notify();
-  int error = co_await install(awaited->rank, about, fd);
-  if (error && error != ENOTCONN)
-    spdlog::error("rank {}: the process refuses its new connection: {}", awaited->rank->name(), strerror(error));
+  int refused = co_await install(awaited->rank, about, fd);
+  if (refused && refused != ENOTCONN)
+    spdlog::error("rank {}: the process refuses its new connection: {}", awaited->rank->name(), strerror(refused));
 }
 
 awaitable<void> Redirector::accept(tcp::socket socket, const wire::Caller& caller, Rank::Ptr rank) {
@@ -212,6 +213,7 @@ awaitable<std::optional<wire::Answer>> Redirector::decision(AwaitedPtr awaited, 
   const Rank::Ptr& rank = awaited->rank;
   wire::Answer answer;
   ssize_t n = -1;
+  bool broken = false;
   lowest_water(socket->native_handle(), sizeof answer);
   watch_for_death(*socket);
   boost::system::error_code error;
@@ -221,11 +223,14 @@ awaitable<std::optional<wire::Answer>> Redirector::decision(AwaitedPtr awaited, 
     if (error || awaited->done || !socket->is_open()) break;
     pollfd p{socket->native_handle(), POLLRDHUP, 0};
     hung_up = poll(&p, 1, 0) == 1;
+    broken = p.revents & POLLERR;
     n = recv(socket->native_handle(), &answer, sizeof answer, MSG_PEEK | MSG_DONTWAIT);
   }
   bool there = n == sizeof answer;
   co_await wait_until(rank->changed, kForever, [&] { return awaited->done || rank->state != RankState::kMoving; });
   std::erase(awaited->undecided, socket);
+  // Without an end nobody knows whether the peer had taken it: what it then wrote is lost with its mirror.
+  if (!there && broken && !awaited->done && rank->here()) co_await finish(awaited, -1, 0, ECONNRESET);
   if (!there || awaited->done || !rank->here()) co_return std::nullopt;
   (void)!recv(socket->native_handle(), &answer, sizeof answer, MSG_DONTWAIT);
   lowest_water(socket->native_handle(), 1);
@@ -262,7 +267,10 @@ void Redirector::leave(const Rank::Ptr& rank) {
     if (awaited->rank != rank) return false;
     awaited->done = true;
     boost::system::error_code ignored;
-    for (auto& socket : awaited->undecided) socket->close(ignored);  // the mirror has it
+    for (auto& socket : awaited->undecided) {  // the mirror has it. If that is dead this is the last close: no end, as the peer may have it
+      socket->set_option(tcp::socket::linger(true, 0), ignored);
+      socket->close(ignored);
+    }
     awaited->changed.notify();
     return true;
   });

@@ -71,7 +71,8 @@ class Redirector {
   /// Waits for the decision on a socket that the connector's daemon has opened towards us.
   awaitable<void> watch(AwaitedPtr awaited, SocketPtr socket);
   static awaitable<bool> may_go_on(AwaitedPtr awaited);
-  awaitable<void> finish(AwaitedPtr awaited, int fd, Generation peer_gen);
+  /// fd < 0: no connection comes any more; `error` why, 0: the peer has closed it.
+  awaitable<void> finish(AwaitedPtr awaited, int fd, Generation peer_gen, int error = 0);
 
   Node& node_;
   /// By connection and end: both may be on this node, and even in one process.

@@ -65,14 +65,16 @@ Registry::Outcome Registry::serve(Speaker speaker, const proto::Envelope& reques
       break;
     case proto::Envelope::kFence: {
       const auto& fence = request.fence();
-      bool committed = table_.fence(fence.vip(), fence.generation());
+      bool committed = table_.fence(fence, now);
       reply.mutable_fence()->set_committed(committed);
+      auto present = table_.find(fence.vip());
+      reply.mutable_fence()->set_ended(committed && !(present && present->job() == fence.job() && present->rank() == fence.rank()));
       spdlog::info("address {}: generation {} {}", ip_text(fence.vip()), fence.generation(),
                    committed ? "is there" : "is refused from now on");
       break;
     }
     case proto::Envelope::kReleaseAddress:
-      table_.release(request.release_address().vip(), request.release_address().generation());
+      table_.release(request.release_address(), now);
       break;
     case proto::Envelope::kLookup: lookup(request.lookup(), reply.mutable_lookup(), now); break;
     case proto::Envelope::kListNodes:

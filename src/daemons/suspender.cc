@@ -167,6 +167,8 @@ void Mover::send_held(const Suspended& suspended, int mailbox) {
     wire::MailboxRecord record{.type = wire::Mailbox::kConn, .conn = one.record.conn};
     int fd = one.fd.get();
     transport::send_record(mailbox, &record, sizeof record, &fd, 1);
+    linger at_once{1, 0};  // the mirror sees to its end. If it has died ours is the last close: no end
+    setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
   }
 }
 

@@ -126,11 +126,11 @@ void Mirror::forward() {
     for (auto& c : connections_) {
       std::erase_if(c.sources, [](const Source& s) {
         if (!s.fd) return true;
-        bool over = s.read_done && s.shut && delivered(s.fd.get());
-        if (over) reset_at_death(s.fd.get(), false);
-        return over;
+        if (!(s.cut || (s.read_done && s.shut)) || !delivered(s.fd.get())) return false;
+        if (!s.cut) reset_at_death(s.fd.get(), false);
+        return true;
       });
-      for (auto& s : c.sources) waiting_for_delivery |= s.read_done && s.shut;
+      for (auto& s : c.sources) waiting_for_delivery |= s.cut || (s.read_done && s.shut);
     }
     std::erase_if(connections_, [](const Connection& c) { return c.ended && c.sources.empty(); });
     if (connections_.empty() && !upstream_ && (out_.empty() || process_lost_)) {
@@ -160,7 +160,7 @@ void Mirror::forward() {
       if (!what) continue;
       Connection& c = connections_[at[i].connection];
       Source& s = c.sources[at[i].source];
-      if (s.undecided) decide(c, s, what & (POLLRDHUP | POLLHUP | POLLERR));
+      if (s.undecided) decide(c, s, what);
       else read_source(c, s);
     }
     if (upstream_ && (polled[1].revents & POLLOUT)) write_upstream();
@@ -189,7 +189,8 @@ void Mirror::read_source(Connection& connection, Source& source) {
 }
 
 // The answer, whole, or the end without it. Its bytes are the first; what follows is the peer's.
-void Mirror::decide(Connection& connection, Source& source, bool peer_hung_up) {
+void Mirror::decide(Connection& connection, Source& source, short events) {
+  bool peer_hung_up = events & (POLLRDHUP | POLLHUP | POLLERR);
   wire::Answer answer;
   ssize_t n = recv(source.fd.get(), &answer, sizeof answer, MSG_DONTWAIT | MSG_PEEK);
   if (again(n) && !peer_hung_up) return;
@@ -205,10 +206,14 @@ void Mirror::decide(Connection& connection, Source& source, bool peer_hung_up) {
         s.shut = true;
       }
     if (connection.switched) end_old_streams(connection);
+    else if (process_lost_) source.cut = true;
     return;
   }
+  bool broken = n != sizeof answer && ((events & POLLERR) || (n < 0 && !again(n)));
   source.read_done = true;
-  source.fd.reset();  // the peer has not taken it
+  source.fd.reset();
+  // An end: the peer has not taken it. Without one nobody knows: it may have, and what it wrote there is lost with a mirror of its own.
+  if (broken) reset(connection);
   end_if_done(connection);
 }
 
@@ -253,6 +258,7 @@ void Mirror::write_upstream() {
   ssize_t n = send(upstream_.get(), up_out_.data(), up_out_.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
   if (n > 0) up_out_.erase(0, n);
   else if (!again(n)) up_out_.clear();  // it has gone; its end is read
+  if (process_lost_ && up_out_.empty()) shutdown(upstream_.get(), SHUT_WR);  // behind the last that we have to say
 }
 
 void Mirror::read_upstream() {
@@ -329,17 +335,20 @@ void Mirror::write_stream() {
   }
 }
 
-// The new process has died. What the old one wrote still belongs to its peers; what they write goes nowhere.
+// The new process has died, or the mirror behind this one has. What the old process wrote still belongs to its peers, but it is
+// not known whether that is all: behind it comes a reset, no end. What the peers write goes nowhere.
 void Mirror::lose_process() {
   process_lost_ = true;
   stream_.reset();
   out_.clear();
   out_at_ = 0;
-  lose_upstream();
   for (auto& c : connections_) {
     c.ended = true;
-    end_old_streams(c);
+    c.upstream = false;
+    for (auto& s : c.sources) s.cut = !s.undecided && !s.shut;
   }
+  // The mirror before is to have heard which peers have switched. Closed with something unread, the stream would lose that.
+  if (upstream_) write_upstream();
 }
 
 void Mirror::reset_at_death(int fd, bool on) {
@@ -353,6 +362,7 @@ bool Mirror::delivered(int fd) {
   tcp_info info{};
   socklen_t length = sizeof info;
   if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) != 0) return true;
+  if (info.tcpi_state == TCP_CLOSE) return true;  // after a reset, too: what it had not sent by then stays "unsent"
   bool fin_under_way = info.tcpi_state == TCP_FIN_WAIT1 || info.tcpi_state == TCP_CLOSING || info.tcpi_state == TCP_LAST_ACK;
   return unsent == 0 && !fin_under_way;
 }

@@ -32,6 +32,7 @@ class Mirror {
     bool undecided = false;  ///< wire::kUndecided
     bool read_done = false;  ///< the peer's stream has ended
     bool shut = false;       ///< our side towards the peer is shut down
+    bool cut = false;        ///< it is reset when the peer has what was written: nobody knows whether that was all
   };
   struct Connection {
     ConnId id;
@@ -48,7 +49,7 @@ class Mirror {
   void forward();
   static bool readable(const Connection& connection, const Source& source);
   void read_source(Connection& connection, Source& source);
-  void decide(Connection& connection, Source& source, bool peer_hung_up);
+  void decide(Connection& connection, Source& source, short events);
   void read_upstream();
   void upstream_frame();
   void lose_upstream();

@@ -75,6 +75,8 @@ long wait_or_again(int fd, int flags, uint32_t epoch);
 
 // One step of a call on a slow number. kRedo: it is not slow any more, or may not be after a wait; else the call's result.
 long read_step(int fd, const iovec* parts, size_t count, int flags);
+/// The kernel's answer to a call on a virtual number: a reset that the program is told of is never followed by later bytes.
+void note_reset(int fd, long r);
 long write_step(int fd, const iovec* parts, size_t count, int flags);
 // The system call `nr` on fd, guarded; `parts` is the same data for the slow path.
 long guarded_read(int fd, long nr, long a2, long a3, long a4, long a5, long a6, const iovec* parts, size_t count, int flags);

@@ -89,6 +89,13 @@ void keep_error(int fd, long r) {
 
 }  // namespace
 
+void note_reset(int fd, long r) {
+  if (r != -ECONNRESET && r != -ETIMEDOUT) return;
+  Section section;
+  VSocket* vs = kind_of(fd) ? vsocket_of[fd] : nullptr;
+  if (vs && vs->state >= ConnState::kEstablished) vs->broken = true;
+}
+
 long read_step(int fd, const iovec* parts, size_t count, int flags) {
   uint32_t epoch;
   int old_fd = -1;
@@ -128,6 +135,7 @@ long read_step(int fd, const iovec* parts, size_t count, int flags) {
       refresh(vs);
       if (vs->error && vs->state == ConnState::kEstablished) return tell_error(vs, fd, parts, count, flags);
       if (!(kind_of(fd) & kReadSlow)) return kRedo;
+      if (vs->broken) return 0;
       if (vs->shared) old_fd = vs->old_fd;
     }
   }
@@ -153,8 +161,13 @@ long write_step(int fd, const iovec* parts, size_t count, int flags) {
     if (!vs->held) {
       if (vs->state == ConnState::kConnecting) return -EAGAIN;
       if (vs->error && vs->state >= ConnState::kEstablished) return take_error(vs);
+      if (vs->reset && vs->state >= ConnState::kEstablished) {
+        vs->reset = false;
+        refresh(vs);
+        return -ECONNRESET;
+      }
       if (vs->state != ConnState::kAwaiting) return -ENOTCONN;
-      if (vs->write_shut) return broken_pipe(flags);
+      if (vs->write_shut || vs->broken) return broken_pipe(flags);
       if (long n = keep(vs, parts, count); n > 0 || total(parts, count) == 0) return n;
     }
   }
@@ -166,6 +179,7 @@ long guarded_read(int fd, long nr, long a2, long a3, long a4, long a5, long a6, 
   for (;;) {
     long r = ms_stub(fd, a2, a3, a4, a5, a6, nr, &ms_kind[fd], kReadSlow);
     if (r == kRedo) r = read_step(fd, parts, count, flags);
+    else note_reset(fd, r);
     if (r != kRedo) return r;
   }
 }
@@ -174,6 +188,7 @@ long guarded_write(int fd, long nr, long a2, long a3, long a4, long a5, long a6,
   for (;;) {
     long r = ms_stub(fd, a2, a3, a4, a5, a6, nr, &ms_kind[fd], kWriteSlow);
     if (r == kRedo) r = write_step(fd, parts, count, flags);
+    else note_reset(fd, r);
     if (r != kRedo) return r;
   }
 }
@@ -228,6 +243,7 @@ long finish_recv(int fd, void* buffer, size_t length, int flags, long r) {
     return do_recv_udp(fd, &part, 1, flags, nullptr, nullptr);
   }
   if (r == kRedo) r = recv_once(fd, buffer, length, flags & ~MSG_WAITALL);
+  else note_reset(fd, r);
   if (r <= 0 || !kind_of(fd) || !(flags & MSG_WAITALL) || (flags & MSG_PEEK)) return r;
   return read_rest(fd, buffer, length, static_cast<size_t>(r), flags);
 }
@@ -238,6 +254,7 @@ long finish_send(int fd, const void* buffer, size_t length, int flags, long r) {
     return do_send_udp(fd, &part, 1, flags, nullptr, 0);
   }
   if (r == kRedo) r = send_once(fd, buffer, length, flags);
+  else note_reset(fd, r);
   if (r < 0 || !kind_of(fd) || static_cast<size_t>(r) == length) return r;
   return write_rest(fd, buffer, length, static_cast<size_t>(r), flags);
 }

@@ -35,6 +35,8 @@ long do_recvmsg(int fd, msghdr* message, int flags) {
         message->msg_controllen = 0;
         message->msg_flags = 0;
       }
+    } else {
+      note_reset(fd, r);
     }
     // The control signal, or the end of the old connection, has cut it short.
     return r > 0 && all ? read_parts(fd, message->msg_iov, message->msg_iovlen, static_cast<size_t>(r), flags) : r;
@@ -83,6 +85,7 @@ long do_sendfile(int out, int in, off_t* offset, size_t count) {
   if (!kind_of(out)) return raw::sys(SYS_sendfile, out, in, offset, count);
   long r = ms_stub(out, in, reinterpret_cast<long>(offset), static_cast<long>(count), 0, 0, SYS_sendfile, &ms_kind[out],
                    kWriteSlow);
+  note_reset(out, r);
   if (r != kRedo) return r;
   // A little by hand; a short count is what callers of sendfile are used to.
   char buffer[kCopyChunk];

@@ -65,10 +65,11 @@ long do_getsockopt(int fd, int level, int name, void* value, socklen_t* length) 
   if (kind_of(fd)) {
     Section section;
     VSocket* vs = vsocket_of[fd];
-    if (vs && level == SOL_SOCKET && name == SO_ERROR && vs->error && length && *length >= sizeof(int)) {
-      *static_cast<int*>(value) = vs->error;
+    if (vs && level == SOL_SOCKET && name == SO_ERROR && (vs->error || vs->reset) && length && *length >= sizeof(int)) {
+      *static_cast<int*>(value) = vs->error ? vs->error : ECONNRESET;
       *length = sizeof(int);
       vs->error = 0;
+      vs->reset = false;
       refresh(vs);
       return 0;
     }
@@ -81,7 +82,9 @@ long do_getsockopt(int fd, int level, int name, void* value, socklen_t* length) 
     if (vs && vs->option_fd >= 0)
       return raw::getsockopt(vs->option_fd, level, name, value, length);
   }
-  return raw::getsockopt(fd, level, name, value, length);
+  long r = raw::getsockopt(fd, level, name, value, length);
+  if (r == 0 && level == SOL_SOCKET && name == SO_ERROR && *length >= sizeof(int)) note_reset(fd, -*static_cast<int*>(value));
+  return r;
 }
 
 long do_getsockname(int fd, sockaddr* address, socklen_t* length) {

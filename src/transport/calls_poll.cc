@@ -37,6 +37,8 @@ short own_events(const VSocket* vs, short wanted, short* ask) {
     case ConnState::kAwaiting:
     case ConnState::kDraining:
     case ConnState::kBuffered:
+      if (vs->broken)
+        return static_cast<short>((wanted & (kReading | kWriting | POLLRDHUP)) | POLLHUP | (vs->reset ? POLLERR : 0));
       if (vs->in.size() || vs->reset || vs->read_shut) ready = wanted & kReading;
       if (vs->state == ConnState::kAwaiting && (vs->write_shut || vs->out.size() < room_when_fresh(vs->fd, kMaxOut))) ready |= wanted & kWriting;
       if (vs->state != ConnState::kAwaiting) *ask = wanted & ~(kReading | POLLRDHUP | POLLPRI);

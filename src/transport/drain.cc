@@ -3,24 +3,32 @@
 #include "src/transport/drain.h"
 
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 
 #include "src/transport/raw.h"
+#include "src/transport/redirect.h"
 #include "src/transport/runtime.h"
 #include "src/transport/watches.h"
+#include "src/transport/world.h"
 
 namespace msocket::transport {
 
 namespace {
 constexpr size_t kChunk = 64 * 1024;
 
+// A reset of the old connection, or the loss of what the mirror owed: there may be a gap.
 void end_of_old(VSocket* vs, bool reset) {
   take_out_old(vs);
   close_own(vs->old_fd);
   vs->old_fd = -1;
   vs->from_mirror = false;  // this one; other sockets' bytes may still come from there
   vs->old_ended = true;
-  vs->reset |= reset;
+  if (reset) {
+    vs->reset = vs->broken = true;
+    break_off(vs);
+  }
   note_arrival(vs);
   refresh(vs);
 }
@@ -39,6 +47,40 @@ void mirror_gone() {
 
 }  // namespace
 
+int dead_socket() {
+  int pair[2];
+  if (raw::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, pair) != 0) return -1;
+  raw::close(pair[1]);
+  return pair[0];
+}
+
+void reset_when_closed(int fd) {
+  linger at_once{1, 0};
+  raw::setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+}
+
+bool was_reset(const VSocket* vs) {
+  if (vs->broken) return true;
+  tcp_info info{};
+  socklen_t length = sizeof info;
+  if (vs->write_shut || raw::getsockopt(vs->fd, IPPROTO_TCP, TCP_INFO, &info, &length) != 0) return false;
+  return info.tcpi_state == TCP_CLOSE;  // an end of the peer's leaves it open for us
+}
+
+void break_off(VSocket* vs) {
+  if (vs->state == ConnState::kAwaiting) return;
+  stop_world();
+  rt.pending = 1;  // which lets it go
+  reset_when_closed(vs->fd);
+  if (vs->shared) {  // closing ours alone says nothing
+    sockaddr nobody{};
+    nobody.sa_family = AF_UNSPEC;
+    raw::sys(SYS_connect, vs->fd, &nobody, sizeof nobody);
+  }
+  if (int fd = dead_socket(); fd >= 0) put_under_numbers(vs, fd);
+  else raw::shutdown(vs->fd, SHUT_RDWR);  // no descriptors left: it is as good as dead
+}
+
 void drain_old(VSocket* vs, size_t most) {
   while (vs->old_fd >= 0) {
     size_t chunk = vs->shared && most < kChunk ? most : kChunk;
@@ -53,7 +95,7 @@ void drain_old(VSocket* vs, size_t most) {
     if (!room) return;  // no memory now: the kernel keeps it, the next call tries again
     long n = raw::sys(SYS_recvfrom, vs->old_fd, room, chunk, MSG_DONTWAIT, 0, 0);  // a shared one may be blocking
     if (n > 0) {
-      if (!vs->reset) vs->in.added(n);  // behind a gap that the program has not yet been told of: nothing
+      if (!vs->broken) vs->in.added(n);  // behind a gap: nothing
       note_arrival(vs);
     } else if (n == -EINTR) continue;
     else if (n == -EAGAIN) break;
@@ -86,7 +128,7 @@ void drain_mirror() {
       if (n == -EAGAIN) return;
       if (n <= 0) return mirror_gone();
       if (vs) {
-        if (!vs->reset) vs->in.added(n);
+        if (!vs->broken) vs->in.added(n);
         note_arrival(vs);
       }
       rt.frame_left -= n;
@@ -113,24 +155,20 @@ void tell_mirror_half_close(const ConnId& conn) {
   raw::send_all(rt.mirror_fd, &frame, sizeof frame);
 }
 
-bool settled() {
+namespace {
+bool none_is_under_way(bool shared_may_drain) {
   if (rt.mirror_fd >= 0) return false;
   bool all = true;
   for_each_vsocket([&](VSocket* vs) {
-    all &= vs->state != ConnState::kAwaiting && vs->state != ConnState::kDraining && !vs->held;
+    bool left_alone = shared_may_drain && vs->shared && vs->in.size() == 0;
+    all &= vs->state != ConnState::kAwaiting && (vs->state != ConnState::kDraining || left_alone) && !vs->held;
   });
   return all;
 }
+}  // namespace
 
-bool stands_still() {
-  if (rt.mirror_fd >= 0) return false;
-  bool all = true;
-  for_each_vsocket([&](VSocket* vs) {
-    bool by_itself = vs->state == ConnState::kDraining && !(vs->shared && vs->in.size() == 0);
-    all &= vs->state != ConnState::kAwaiting && !by_itself && !vs->held;
-  });
-  return all;
-}
+bool settled() { return none_is_under_way(false); }
+bool stands_still() { return none_is_under_way(true); }
 
 bool may_freeze() {
   bool connecting = false;

@@ -18,6 +18,15 @@ void drain_mirror();
 void drain_all();
 /// To the mirror, by mirror_name(): this peer has the new connection; end the old stream towards it.
 void tell_mirror_half_close(const ConnId& conn);
+/// A connection that is broken: what is under its numbers is reset towards the peer, and read as ended. Not while it awaits
+/// its new socket: that one is reset when it comes.
+void break_off(VSocket* vs);
+/// Closed for the last time, by whomever, this socket is reset: never an end that looks like the program's.
+void reset_when_closed(int fd);
+/// The kernel has had a reset on the connection under the number, whether the program has been told or not.
+bool was_reset(const VSocket* vs);
+/// A socket whose other end is closed: reads give the end of the stream, writes EPIPE, poll says so.
+int dead_socket();
 /// True when no connection is on its way from an old place to a new one.
 bool settled();
 /// The same, but a connection that is shared may still drain by itself: its bytes are in the kernel for whoever reads.

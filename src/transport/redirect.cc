@@ -34,14 +34,6 @@ wire::ControlRecord about(const VSocket* vs, wire::Control type) {
   return record;
 }
 
-// A socket whose other end is closed: reads give the end of the stream, writes EPIPE, poll says so.
-int dead_socket() {
-  int pair[2];
-  if (raw::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, pair) != 0) return -1;
-  raw::close(pair[1]);
-  return pair[0];
-}
-
 // The program has closed it while the move was under way; now it can go.
 void release_orphan(VSocket* vs) {
   int fd = vs->fd;
@@ -53,7 +45,6 @@ void release_orphan(VSocket* vs) {
 
 // The connections that wait in the listener channels come into the tables, to be accepted from there: only what is in the
 // tables can move, and follow a peer.
-
 void take_waiting() {
   for (int i = 0; i < used_vsockets; ++i) {
     VSocket* listener = &vsockets[i];
@@ -149,6 +140,10 @@ void on_install(const wire::ControlRecord& record, int fd) {
     } else if (gone && peer_moved) {
       reply.error = EINVAL;
     } else {
+      // The peer had taken a socket that did not come through to here, or the kernel has told the program of a reset: what comes
+      // now lies behind a gap.
+      if (gone && record.error == ECONNRESET && !vs->broken) vs->reset = vs->broken = true;
+      bool was_broken = peer_moved && was_reset(vs);
       if (gone) fd = dead_socket();
       if (record.flags & wire::kFlagAnswer) raw::send_all(fd, record.text, wire::kAnswerLength);
       if (peer_moved) {
@@ -157,6 +152,7 @@ void on_install(const wire::ControlRecord& record, int fd) {
       }
       put_under_numbers(vs, fd);
       fd = -1;
+      if (vs->broken) vs->out.clear();
       if (vs->out.size()) {
         long r = raw::send_all(vs->fd, vs->out.data(), vs->out.size());
         if (r < 0 && r != -EPIPE) vs->error = static_cast<int>(-r);  // the program has not heard of it
@@ -175,6 +171,8 @@ void on_install(const wire::ControlRecord& record, int fd) {
         if (!vs->shared) arm(vs->old_fd);
         drain_old(vs, vs->shared ? 0 : kAll);
       }
+      vs->broken |= was_broken;  // behind what it has left
+      if (vs->broken) break_off(vs);
       refresh(vs);
       if (vs->orphan) release_orphan(vs);
     }
@@ -203,6 +201,7 @@ VSocket* adopt(const VSocket* listener, const wire::AcceptRecord& record, int fd
 }
 
 bool lives(const VSocket* vs) {
+  if (vs->broken && vs->state != ConnState::kDraining) return vs->state == ConnState::kAwaiting;
   return vs->state == ConnState::kEstablished || vs->state == ConnState::kBuffered || vs->state == ConnState::kDraining ||
          vs->state == ConnState::kAwaiting;
 }
@@ -311,7 +310,8 @@ int restore_sockets(const wire::ControlRecord& start, int mirror_fd) {
       restore_listener(vs);
     } else {
       bool unconnected = vs->state < ConnState::kEstablished;
-      long fd = raw::socket(vs->family6 && unconnected ? AF_INET6 : AF_INET,
+      bool over = !unconnected && !lives(vs);  // broken, and it stays so
+      long fd = over ? dead_socket() : raw::socket(vs->family6 && unconnected ? AF_INET6 : AF_INET,
                             vs->datagram == Datagram::kNo ? SOCK_STREAM : SOCK_DGRAM, 0);
       if (fd >= 0 && vs->unaccepted) attach(first = move_high(static_cast<int>(fd)), vs);
       else if (fd >= 0) place(static_cast<int>(fd), first);

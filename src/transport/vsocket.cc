@@ -43,7 +43,7 @@ bool is_connection(ConnState state) { return state >= ConnState::kEstablished; }
 
 uint8_t bits_for(const VSocket* vs) {
   if (vs->datagram != Datagram::kNo) return kVirtual | kSlow | kDatagramKind;
-  if (vs->held || (vs->error && is_connection(vs->state))) return kVirtual | kSlow;
+  if (vs->held || ((vs->error || vs->reset) && is_connection(vs->state))) return kVirtual | kSlow;
   switch (vs->state) {
     case ConnState::kFresh:
     case ConnState::kEstablished: return kVirtual;

@@ -60,7 +60,8 @@ struct VSocket {
   bool orphan;        ///< the program has closed it, but the move is not through: it lives until the redirection is done
   bool from_mirror;   ///< the old connection's bytes come through this process's own mirror
   bool old_ended;     ///< the old connection has delivered its last byte
-  bool reset;         ///< it ended with a reset
+  bool reset;         ///< it ended with a reset of which the program has not heard yet
+  bool broken;        ///< there is a gap in the peer's stream, or the program was told of one: nothing that comes later is read
   bool family6;       ///< the program sees it as AF_INET6: its names are IPv4-mapped
   bool quiet;         ///< bound IPv6-only: in an IPv4 virtual network nobody can reach it, but the program may wait there
   uint32_t unaccepted;  ///< waits for accept() in these tables; the lowest came first. 0: it does not

@@ -40,8 +40,8 @@ enum class Control : uint16_t {
   // daemon -> process
   kStart = 64,     ///< the first record: local.ip = virtual address, local_gen, flags, text = node name; fds: image, mirror
   kConnected,      ///< conn, error; fd
-  kInstall,        ///< conn, gens; fd, or error=ENOTCONN: the peer has closed for good; arg0: a number that comes back
-                   ///< in the answer; arg1: forks that the daemon has heard of
+  kInstall,        ///< conn, gens; fd, or error: ENOTCONN: the peer has closed for good, ECONNRESET: the one that it took was lost;
+                   ///< arg0: a number that comes back in the answer; arg1: forks that the daemon has heard of
   kFreeze,         ///< fds: image stream, the mirror's mailbox
   kCommit,         ///< to the old process: the new one runs; end without a trace
   kRollback,       ///< to the old process: nothing has happened; go on

@@ -62,8 +62,11 @@ long option_call(bool set, const FilePtr& file, const long* a) {
   auto tcp = stream(file);
   if (!set && level == IPPROTO_TCP && name == TCP_INFO && tcp && !tcp->local) {
     tcp_info info{};
-    bool under_way = tcp->connected() && tcp->out->fin && !tcp->out->fin_arrived && !tcp->out->dead;
-    info.tcpi_state = under_way ? (tcp->in->fin_arrived ? TCP_LAST_ACK : TCP_FIN_WAIT1) : TCP_CLOSE;
+    bool ended = tcp->connected() && tcp->in->fin_arrived;  // the other direction
+    if (!tcp->connected() || tcp->was_reset) info.tcpi_state = TCP_CLOSE;
+    else if (!tcp->shut_write) info.tcpi_state = ended ? TCP_CLOSE_WAIT : TCP_ESTABLISHED;
+    else if (!tcp->out->fin_arrived && !tcp->out->dead) info.tcpi_state = ended ? TCP_LAST_ACK : TCP_FIN_WAIT1;
+    else info.tcpi_state = ended ? TCP_CLOSE : TCP_FIN_WAIT2;
     socklen_t n = std::min<socklen_t>(*at<socklen_t>(a[4]), sizeof info);
     memcpy(at<void>(a[3]), &info, n);
     return 0;

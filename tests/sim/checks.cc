@@ -122,15 +122,16 @@ void check_read(End& end, const char* data, size_t asked, long result, bool may_
     return;
   } else if (result == 0) {
     bool end_due = (other.shut || other.closed) && end.got == other.sent;
-    if (!end_due && end.conn->lossy) ++traffic.early_ends;
-    else if (!end_due) sim.fail("the end of the stream too early: %s", describe(end).c_str());
+    if (!end_due && !end.broken) sim.fail("the end of the stream too early: %s", describe(end).c_str());
     end.ended = true;
   } else if (result == -EAGAIN) {
     if (may_wait) sim.fail("EAGAIN from a read that waits: %s", describe(end).c_str());
     end.told = false;
   } else if (result == -ECONNRESET || result == -EPIPE) {
     if (!excused) sim.fail("error %ld from a read: %s", -result, describe(end).c_str());
+    sim.trace("is told error %ld by a read: %s", -result, describe(end).c_str());
     end.broken = true;
+    if (!peek) end.ended = true;
     ++traffic.resets;
   } else {
     sim.fail("error %ld from a read: %s", -result, describe(end).c_str());
@@ -152,6 +153,7 @@ void check_write(End& end, size_t asked, long result, bool may_wait) {
   } else if (result == -EPIPE && end.shut) {
     return;
   } else if ((result == -EPIPE || result == -ECONNRESET) && excused) {
+    sim.trace("is told error %ld by a write: %s", -result, describe(end).c_str());
     end.broken = true;
     ++traffic.resets;
   } else {
@@ -177,7 +179,7 @@ void check_names(End& end) {
   length = sizeof value;
   lib->getsockopt(end.fd, IPPROTO_TCP, TCP_NODELAY, &value, &length);
   // Where the other end has closed for good there is no TCP socket any more after a move.
-  if ((value != 0) != end.no_delay && !end.broken && !end.conn->rude && !end.other().closed)
+  if ((value != 0) != end.no_delay && !end.broken && !end.conn->rude && !end.conn->lossy && !end.other().closed)
     sim.fail("TCP_NODELAY has changed: %s", describe(end).c_str());
   if (((lib->fcntl(end.fd, F_GETFL, 0) & O_NONBLOCK) != 0) != end.nonblock)
     sim.fail("O_NONBLOCK has changed: %s", describe(end).c_str());

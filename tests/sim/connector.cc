@@ -165,7 +165,7 @@ void Node::accept_redirect(StreamPtr socket, const wire::ConnHeader& header, Ran
 int Node::install(RankPtr rank, wire::ControlRecord about, StreamPtr socket) {
   about.type = wire::Control::kInstall;
   about.local_gen = rank->generation;
-  about.error = socket ? 0 : ENOTCONN;
+  about.error = socket ? 0 : about.error ? about.error : ENOTCONN;
   uint64_t number = about.arg0 = sim.planted("answers-mixed") ? about.conn.lo : ++rank->installs;
   rank->installed.erase(number);
   sim.trace("gives %s connection %08llx%s", rank->process->name.c_str(), static_cast<unsigned long long>(about.conn.lo & 0xffffffff),
@@ -196,6 +196,8 @@ std::optional<wire::Answer> Node::decision(AwaitedPtr awaited, StreamPtr socket)
   // Until the rank may take the socket, its mirror may have to.
   sim.wait([&] { return awaited->done || rank->state != RankState::kMoving; });
   std::erase(awaited->undecided, socket);
+  if (!there() && (socket->events() & POLLERR) && !awaited->done && rank->here())
+    finish(awaited, nullptr, 0, ECONNRESET);
   if (!there() || awaited->done || !rank->here()) return std::nullopt;
   for (size_t have = 0; have < sizeof answer;)
     have += static_cast<size_t>(socket->read(reinterpret_cast<char*>(&answer) + have, sizeof answer - have, false));
@@ -231,6 +233,7 @@ void Node::leave(const RankPtr& rank) {
   std::erase_if(awaited_, [&](auto& entry) {
     if (entry.second->rank != rank) return false;
     entry.second->done = true;
+    for (auto& socket : entry.second->undecided) reset_when_closed(*socket);
     entry.second->undecided.clear();  // the mirror has it
     return true;
   });
@@ -251,16 +254,17 @@ void Node::reconnect_all(const RankPtr& rank) {
   rank->reconnects.clear();
 }
 
-void Node::finish(AwaitedPtr awaited, StreamPtr socket, Generation peer_gen) {
+void Node::finish(AwaitedPtr awaited, StreamPtr socket, Generation peer_gen, int error) {
   if (awaited->done) return;
   awaited->done = true;
   awaited_.erase({awaited->record.conn, awaited->record.local});
   wire::ControlRecord about = awaited->record;
   about.flags = 0;
+  about.error = error;
   awaited->undecided.clear();  // asked for twice
   if (peer_gen) about.peer_gen = peer_gen;
-  int error = install(awaited->rank, about, socket);
-  if (error && error != ENOTCONN) sim.fail("%s refuses its new connection: %s", awaited->rank->process->name.c_str(), strerror(error));
+  int refused = install(awaited->rank, about, socket);
+  if (refused && refused != ENOTCONN) sim.fail("%s refuses its new connection: %s", awaited->rank->process->name.c_str(), strerror(refused));
 }
 
 void Node::run_reopen(AwaitedPtr awaited) {

@@ -79,7 +79,7 @@ class Node {
   bool may_go_on(const AwaitedPtr& awaited);
   void hand_over_undecided(const RankPtr& rank, const PacketsPtr& mailbox);
   void leave(const RankPtr& rank);
-  void finish(AwaitedPtr awaited, StreamPtr socket, Generation peer_gen);
+  void finish(AwaitedPtr awaited, StreamPtr socket, Generation peer_gen, int error = 0);
   void run_reopen(AwaitedPtr awaited);
   void run_request(AwaitedPtr awaited);
   Redirect serve_redirect(const wire::ControlRecord& request, Place acceptor);

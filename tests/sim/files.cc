@@ -211,6 +211,11 @@ std::pair<StreamPtr, StreamPtr> make_pair_of(bool local) {
 }
 }  // namespace
 
+void reset_when_closed(Stream& stream) {
+  linger at_once{1, 0};
+  stream.options[{SOL_SOCKET, SO_LINGER}].assign(reinterpret_cast<char*>(&at_once), sizeof at_once);
+}
+
 std::pair<StreamPtr, StreamPtr> make_tcp() { return make_pair_of(false); }
 std::pair<StreamPtr, StreamPtr> make_local() { return make_pair_of(true); }
 

@@ -85,6 +85,8 @@ struct Packets : File {
 };
 using PacketsPtr = std::shared_ptr<Packets>;
 
+/// SO_LINGER with no time: the last close resets it.
+void reset_when_closed(Stream& stream);
 std::pair<StreamPtr, StreamPtr> make_tcp();
 std::pair<StreamPtr, StreamPtr> make_local();
 std::pair<PacketsPtr, PacketsPtr> make_packets();

@@ -114,10 +114,10 @@ int run(const Arguments& arguments) {
   if (mapped_bytes()) sim.fail("%zu bytes are left mapped", mapped_bytes());
   printf("seed %llu: %llu steps, %.1f s of virtual time, %zu processes, %d moves (%d called off, %d mirrors killed, %d in a chain, "
          "%d undecided sockets), "
-         "%d connections (%d closed rudely, %d resets, %d early ends), %.1f MB, %d calls that wait\n",
+         "%d connections (%d closed rudely, %d resets), %.1f MB, %d calls that wait\n",
          static_cast<unsigned long long>(arguments.seed), static_cast<unsigned long long>(sim.steps), sim.now / 1e6, count,
          counts.moves, counts.called_off, counts.mirrors_killed, counts.chained, counts.undecided, traffic.connections, traffic.rude, traffic.resets,
-         traffic.early_ends, traffic.bytes / 1e6, traffic.waiting_calls);
+         traffic.bytes / 1e6, traffic.waiting_calls);
   return 0;
 }
 

@@ -144,6 +144,9 @@ void Node::commit(Move& move) {
   rank->send(verdict);
   sim.spawn(rank->process->name + " (old)", [rank, old = move.old] {
     sim.sleep(sim.delay());
+    for (auto& [fd, entry] : old->table)  // src/checkpoint/save.cc, close_by_reset()
+      if (auto stream = std::dynamic_pointer_cast<Stream>(entry.file); stream)
+        reset_when_closed(*stream);
     old->close_all();
     rank->exited = true;
   });

@@ -238,7 +238,10 @@ void Program::turn() {
   if (random().one_in(12)) return think();
   if (ends_.empty()) return think();
   End& end = *ends_[random().below(ends_.size())];
-  if (end.broken) return close(end);
+  if (end.broken) {
+    if (random().percent(50)) read(end, false);  // it stays so
+    return close(end);
+  }
   switch (random().below(26)) {
     case 0: return wait_by_poll(p_, ends_, listener_);
     case 1: return wait_by_epoll(p_, ends_, epoll_);

@@ -72,7 +72,7 @@ void print_connections();
 
 struct Traffic {
   uint64_t bytes = 0;
-  int connections = 0, resets = 0, rude = 0, early_ends = 0, waiting_calls = 0;
+  int connections = 0, resets = 0, rude = 0, waiting_calls = 0;
 };
 extern Traffic traffic;
 extern bool stopping;     ///< no new connections and moves: finish

@@ -72,6 +72,7 @@ void check_poll(End& end) {
   if (peeked == -EAGAIN) end.told = false;
   if (peeked < 0 && peeked != -EAGAIN) {
     if (!end.conn->rude && !end.conn->lossy) sim.fail("error %ld from a peek: %s", -peeked, describe(end).c_str());
+    sim.trace("is told error %ld by a peek: %s", -peeked, describe(end).c_str());
     end.broken = true;
   }
   if (moved) return;
@@ -107,6 +108,7 @@ void check_epoll(End& end, int epoll) {
   if (!readable) end.told = false;
   if (peeked < 0 && readable) {
     if (!end.conn->rude && !end.conn->lossy) sim.fail("error %ld from a peek: %s", -peeked, describe(end).c_str());
+    sim.trace("is told error %ld by a peek: %s", -peeked, describe(end).c_str());
     end.broken = true;
   }
 }

@@ -36,6 +36,23 @@ proto::AddressInfo at(uint32_t vip, uint32_t generation, const std::string& node
   return address;
 }
 
+proto::Fence fence(uint32_t vip, uint32_t generation, uint32_t rank = 3, const std::string& job = "1") {
+  proto::Fence request;
+  request.set_vip(vip);
+  request.set_generation(generation);
+  request.set_job(job);
+  request.set_rank(rank);
+  return request;
+}
+
+proto::ReleaseAddress released(uint32_t vip, uint32_t generation, bool called_off = false) {
+  proto::ReleaseAddress request;
+  request.set_vip(vip);
+  request.set_generation(generation);
+  request.set_called_off(called_off);
+  return request;
+}
+
 std::string error_of(auto action) {
   try {
     action();
@@ -67,14 +84,14 @@ TEST(AddressTable, ASmallSubnetIsUsedUpToItsLastAddressAndNoFurther) {
   EXPECT_EQ(*seen.begin(), kNetwork + 1);
   EXPECT_EQ(*seen.rbegin(), kNetwork + 6);
   EXPECT_NE(error_of([&] { table.allocate(wanted(6), kStart); }), "");
-  table.release(kNetwork + 3, 0);
+  table.release(released(kNetwork + 3, 0), kStart);
   EXPECT_EQ(table.allocate(wanted(7), kStart).vip(), kNetwork + 3);
 }
 
 TEST(AddressTable, AFreedAddressIsNotGivenOutAgainAtOnce) {
   AddressTable table(kNetwork, kMask16);
   uint32_t first = table.allocate(wanted(0), kStart).vip();
-  table.release(first, 0);
+  table.release(released(first, 0), kStart);
   EXPECT_NE(table.allocate(wanted(1), kStart).vip(), first);
 }
 
@@ -103,7 +120,7 @@ TEST(AddressTable, ANewerGenerationWins) {
 TEST(AddressTable, AFencedGenerationNeverComes) {
   AddressTable table(kNetwork, kMask16);
   uint32_t vip = table.allocate(wanted(3), kStart).vip();
-  EXPECT_FALSE(table.fence(vip, 1)) << "not registered yet";
+  EXPECT_FALSE(table.fence(fence(vip, 1), kStart)) << "not registered yet";
   EXPECT_FALSE(table.put(at(vip, 1, "b", 3), kStart));
   EXPECT_TRUE(table.put(at(vip, 0, "a", 3), kStart)) << "the one that stays renews its own";
   EXPECT_FALSE(table.put(at(vip, 1, "b", 3), kStart)) << "and the fence still stands";
@@ -116,9 +133,43 @@ TEST(AddressTable, AFenceThatComesTooLateSaysSo) {
   AddressTable table(kNetwork, kMask16);
   uint32_t vip = table.allocate(wanted(3), kStart).vip();
   table.put(at(vip, 1, "b", 3), kStart);
-  EXPECT_TRUE(table.fence(vip, 1));
+  EXPECT_TRUE(table.fence(fence(vip, 1), kStart));
   EXPECT_TRUE(table.put(at(vip, 1, "b", 3), kStart)) << "what has come stays";
-  EXPECT_FALSE(table.fence(vip + 1, 1)) << "nobody there";
+  EXPECT_FALSE(table.fence(fence(vip + 1, 1), kStart)) << "nobody there";
+}
+
+// Otherwise the source would let the old process go on, which has run and ended where it went.
+TEST(AddressTable, AFenceBehindTheEndSaysThatItCame) {
+  AddressTable table(kNetwork, kMask16);
+  uint32_t vip = table.allocate(wanted(3), kStart).vip();
+  table.put(at(vip, 1, "b", 3), kStart);
+  table.release(released(vip, 1), kStart);
+  EXPECT_TRUE(table.fence(fence(vip, 1), kStart)) << "it ran on b and has ended";
+  EXPECT_FALSE(table.fence(fence(vip, 2), kStart)) << "a later move did not come about";
+  table.allocate(wanted(9, vip), kStart);
+  EXPECT_TRUE(table.fence(fence(vip, 1), kStart)) << "the address is another rank's by now";
+  EXPECT_TRUE(table.put(at(vip, 1, "c", 9), kStart)) << "which is not concerned";
+  table.clean(kStart + seconds(119), seconds(60));
+  EXPECT_TRUE(table.fence(fence(vip, 1), kStart + seconds(119))) << "as long as a source may ask";
+  table.clean(kStart + seconds(1000), seconds(60));
+  EXPECT_FALSE(table.fence(fence(vip, 1), kStart + seconds(1000))) << "not for ever";
+}
+
+TEST(AddressTable, AGenerationThatWasCalledOffDidNotRun) {
+  AddressTable table(kNetwork, kMask16);
+  uint32_t vip = table.allocate(wanted(3), kStart).vip();
+  table.put(at(vip, 1, "b", 3), kStart);
+  table.release(released(vip, 1, true), kStart);
+  EXPECT_FALSE(table.fence(fence(vip, 1), kStart));
+  EXPECT_FALSE(table.put(at(vip, 1, "b", 3), kStart)) << "and from now on it never will";
+  EXPECT_TRUE(table.put(at(vip, 0, "a", 3), kStart)) << "the one that stays";
+}
+
+TEST(AddressTable, AFenceHoldsForAnAddressThatATableDoesNotKnow) {
+  AddressTable restarted(kNetwork, kMask16);
+  EXPECT_FALSE(restarted.fence(fence(kNetwork + 9, 4, 2), kStart));
+  EXPECT_FALSE(restarted.put(at(kNetwork + 9, 4, "c", 2), kStart)) << "or it would run twice";
+  EXPECT_TRUE(restarted.put(at(kNetwork + 9, 3, "a", 2), kStart));
 }
 
 TEST(AddressTable, AnEmptyTableBelievesWhatTheDaemonsSay) {
@@ -145,11 +196,11 @@ TEST(AddressTable, OnlyTheNewestHolderReleases) {
   AddressTable table(kNetwork, kMask16);
   uint32_t vip = table.allocate(wanted(0), kStart).vip();
   table.put(at(vip, 2, "b"), kStart);
-  table.release(vip, 1);
+  table.release(released(vip, 1), kStart);
   EXPECT_TRUE(table.find(vip)) << "it has moved on";
-  table.release(vip, 2);
+  table.release(released(vip, 2), kStart);
   EXPECT_FALSE(table.find(vip));
-  table.release(vip, 9);  // of one that is not there: nothing
+  table.release(released(vip, 9), kStart);  // of one that is not there: nothing
 }
 
 TEST(AddressTable, ForgetsWhatNobodyVerifies) {
