@@ -25,7 +25,7 @@ constexpr unsigned kLegal[static_cast<unsigned>(ConnState::kCount)] = {
 unsigned serial;
 }  // namespace
 
-Transition transition_log[kTransitionLog];
+constinit Transition transition_log[kTransitionLog];
 
 const char* name(ConnState state) {
   switch (state) {
