@@ -253,10 +253,16 @@ void Home::kill_all() {
     if (!rank->exited) send_signal(*rank, SIGKILL);
 }
 
-void Home::tell_lost() {
-  for (auto& [number, rank] : ranks_)
-    if (rank->recovering && !rank->exited)
-      std::fprintf(stderr, "%s: rank %u: node %s is gone\n", program_invocation_short_name, number, rank->node.c_str());
+void Home::give_up_lost() {
+  std::erase_if(ranks_, [](auto& entry) {
+    const RankPtr& rank = entry.second;
+    if (!rank->recovering || rank->exited) return false;
+    std::fprintf(stderr, "%s: rank %u: node %s is gone\n", program_invocation_short_name, rank->number, rank->node.c_str());
+    rank->exited = true;
+    rank->io->close();
+    return true;
+  });
+  changed_.notify();
 }
 
 awaitable<bool> Home::wait_all(Millis limit) {
