@@ -123,7 +123,8 @@ bool harmless_device(const char* path) {
 bool library_owned(int fd, const int* own, int count) {
   for (int i = 0; i < count; ++i)
     if (own[i] == fd) return true;
-  bool found = transport::kind_of(fd) != 0;
+  if (transport::kind_of(fd) != 0) return true;  // before the look at every socket, for every descriptor
+  bool found = false;
   transport::for_each_vsocket([&](transport::VSocket* vs) { found |= vs->option_fd == fd || vs->old_fd == fd; });
   return found;
 }

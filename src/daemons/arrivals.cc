@@ -138,6 +138,7 @@ awaitable<void> Arrivals::handover(proto::Handover request, proto::Handover* rep
     why = rank->restored->text[0] ? rank->restored->text : strerror(rank->restored->error);
   else if (rank->exited) why = "the new process died while it was filled: " + how_it_ended(rank->wait_status);
   else if (!in_time) why = "the new process was not filled in time";
+  if (why.empty()) look_ahead(rank);
   if (why.empty() && request.held_size() > 0) {
     for (const auto& held : request.held()) {
       wire::ControlRecord record;
@@ -161,6 +162,17 @@ awaitable<void> Arrivals::handover(proto::Handover request, proto::Handover* rep
   node_.datagrams().list_ports(*rank, reply);
 }
 
+// Where its peers are, and links to their daemons: in the cache when the commit is through, and of no consequence without it.
+void Arrivals::look_ahead(const Rank::Ptr& rank) {
+  std::map<uint32_t, bool> peers;  // whether the peer's daemon will be asked to open the connection
+  for (const auto& record : rank->reconnects) peers[record.peer.ip] |= !(record.flags & wire::kFlagConnector);
+  for (auto [ip, asked] : peers)
+    spawn(node_.io.get_executor(), [this, ip = ip, asked = asked]() -> awaitable<void> {
+      Place place = co_await node_.directory.find(ip);
+      if (asked) co_await node_.directory.link_to(place.address, place.port);
+    });
+}
+
 // The commit proper: the master takes the new generation, or has been told never to (Mover::ask_committed).
 awaitable<void> Arrivals::register_here(Rank::Ptr rank) {
   proto::Envelope request;
@@ -177,7 +189,8 @@ awaitable<void> Arrivals::commit(proto::Commit request) {
   fault_point("commit");
   ArrivalPtr arrival = find(request.vip(), request.generation());
   Rank::Ptr rank = arrival->rank;
-  if (rank->exited || !rank->restored) throw std::runtime_error("node " + node_.name() + ": the new process is gone");
+  if (rank->exited || !rank->restored || child_has_ended(rank->pid))
+    throw std::runtime_error("node " + node_.name() + ": the new process is gone");
   arrivals_.erase(rank->vip);  // from here on it is not called off from outside
   std::string why;
   try {
@@ -186,7 +199,7 @@ awaitable<void> Arrivals::commit(proto::Commit request) {
   } catch (const std::exception& error) {
     why = error.what();
   }
-  if (why.empty() && rank->exited) why = "the new process is gone";
+  if (why.empty() && (rank->exited || child_has_ended(rank->pid))) why = "the new process is gone";
   if (!why.empty()) {
     discard(arrival);
     proto::Envelope release;  // the master may have taken it all the same; the source registers its own again
@@ -211,6 +224,7 @@ awaitable<void> Arrivals::commit(proto::Commit request) {
   node_.start_streams(rank);
   Place here{node_.name(), node_.config.node.address, node_.port(), rank->generation};
   node_.directory.learn(rank->vip, here);
+  fault_point("resumed");
   node_.redirector().reconnect_all(rank);
   rank->changed.notify();
   spawn(node_.io.get_executor(), [this, rank]() -> awaitable<void> { co_await node_.wait_for_home(rank); });

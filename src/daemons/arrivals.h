@@ -39,6 +39,7 @@ class Arrivals {
   };
   using ArrivalPtr = std::shared_ptr<Arrival>;
   ArrivalPtr find(uint32_t vip, Generation generation) const;
+  void look_ahead(const Rank::Ptr& rank);
   awaitable<void> register_here(Rank::Ptr rank);
   void begin_filling(Arrival& arrival);
   void discard(const ArrivalPtr& arrival);

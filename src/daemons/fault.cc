@@ -9,12 +9,23 @@
 #include <stdexcept>
 #include <string>
 
+#include "src/util/text.h"
+
 namespace msocket::daemons {
 
-void fault_point(const char* stage) {
+namespace {
+// A file may be changed while the daemon runs; one that is not there: no fault.
+std::string wanted_fault() {
   const char* wanted = getenv("MSOCKET_FAULT");
-  if (!wanted) return;
-  std::string text(wanted), prefix = std::string(stage) + ":";
+  if (!wanted) return {};
+  if (*wanted != '@') return wanted;
+  std::string text = read_file(wanted + 1).value_or("");
+  return text.substr(0, text.find('\n'));
+}
+}  // namespace
+
+void fault_point(const char* stage) {
+  std::string text = wanted_fault(), prefix = std::string(stage) + ":";
   if (!text.starts_with(prefix)) return;
   spdlog::warn("fault point {}", text);
   std::string action = text.substr(prefix.size());

@@ -6,8 +6,9 @@
 namespace msocket::daemons {
 
 /// A named fault point. With MSOCKET_FAULT=stage:action in the daemon's environment: "kill" ends the daemon with SIGKILL,
-/// "stop" stops it with SIGSTOP, "refuse" throws std::runtime_error, once the stage is reached. Stages: prepare, handover,
-/// commit, registered (at the destination); freeze, committed (at the source). Used by the tests.
+/// "stop" stops it with SIGSTOP, "refuse" (not after the commit) throws std::runtime_error, once the stage is reached. With
+/// MSOCKET_FAULT=@FILE the first line of that file says so, each time anew. The stages are in doc/migration.md. Used by the tests:
+/// whatever else may happen at a stage, a test does it from outside while the daemon is stopped there.
 void fault_point(const char* stage);
 
 /// `normal`, or the milliseconds that this environment variable says: for tests that wait for a limit.

@@ -4,6 +4,7 @@
 
 #include <cpuid.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <fstream>
@@ -27,9 +28,10 @@ uint64_t meminfo(const std::string& key) {
   }
   return 0;
 }
-}  // namespace
 
-std::string cpu_signature() {
+BuildIds build_ids;
+
+std::string ask_processor() {
   std::ostringstream text;
   unsigned a = 0, b = 0, c = 0, d = 0;
   text << "x86-64 " << std::hex;
@@ -37,6 +39,12 @@ std::string cpu_signature() {
   if (__get_cpuid_count(7, 0, &a, &b, &c, &d)) text << "7:" << b << "," << c << "," << d << " ";
   if (__get_cpuid_count(13, 0, &a, &b, &c, &d)) text << "xsave:" << a << "," << b;
   return text.str();
+}
+}  // namespace
+
+std::string cpu_signature() {
+  static const std::string signature = ask_processor();  // under a hypervisor each question is an exit to it
+  return signature;
 }
 
 std::vector<proto::MappedFile> mapped_files(pid_t pid) {
@@ -57,7 +65,7 @@ std::vector<proto::MappedFile> mapped_files(pid_t pid) {
     if (!seen.insert(path).second) continue;
     proto::MappedFile file;
     file.set_path(path);
-    file.set_build_id(build_id(path));
+    file.set_build_id(build_ids.of(path));
     files.push_back(file);
   }
   return files;
@@ -67,7 +75,7 @@ std::string compare_files(const std::vector<proto::MappedFile>& files) {
   for (const auto& file : files) {
     struct stat st;
     if (stat(file.path().c_str(), &st) != 0) return "no file " + file.path() + " there";
-    if (build_id(file.path()) != file.build_id()) return file.path() + " is another version there";
+    if (build_ids.of(file.path()) != file.build_id()) return file.path() + " is another version there";
   }
   return {};
 }
@@ -88,6 +96,11 @@ Usage process_usage(pid_t pid) {
   fields >> user >> system;
   usage.cpu_seconds = static_cast<double>(user + system) / sysconf(_SC_CLK_TCK);
   return usage;
+}
+
+bool child_has_ended(pid_t child) {
+  siginfo_t info{};
+  return waitid(P_PID, child, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid != 0;
 }
 
 uint64_t memory_free() { return meminfo("MemAvailable:"); }

@@ -26,6 +26,8 @@ struct Usage {
   double cpu_seconds = 0;
 };
 Usage process_usage(pid_t pid);
+/// A child of ours has ended, although the loop may not have come to its end yet. It stays to be waited for.
+bool child_has_ended(pid_t child);
 /// Bytes that programs can still have without swapping (MemAvailable), and in all.
 uint64_t memory_free();
 uint64_t memory_total();

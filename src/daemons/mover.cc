@@ -62,9 +62,13 @@ awaitable<proto::MoveReport> Mover::migrate(Rank::Ptr rank, std::string to) {
   std::string why;
   try {
     move->to = co_await node_.directory.node(to);
+    move->over("find");
+    fault_point("asked");
     co_await prepare(*move);
     co_await freeze(*move);
+    move->over("freeze");
     co_await hand_over(*move);
+    move->over("image");
   } catch (const std::exception& error) {
     why = error.what();
   }
@@ -132,6 +136,20 @@ void Mover::start_mirror(Move& move) {
   watch_mirror(move);
 }
 
+// While the destination starts the program: in a turn of the loop behind the one in which the request leaves.
+void Mover::start_mirror_soon(Move& move) {
+  asio::post(node_.io, [this, self = move.shared_from_this()] {
+    asio::post(node_.io, [this, self] {
+      if (self->off || self->mirror >= 0) return;
+      try {
+        start_mirror(*self);
+      } catch (const std::exception&) {  // it is tried again, and said, when the destination is ready
+        self->mailbox.reset();
+      }
+    });
+  });
+}
+
 void Mover::watch_mirror(Move& move) {
   node_.watch(move.mirror, [weak = move.weak_from_this()](int) {
     auto m = weak.lock();
@@ -145,10 +163,41 @@ awaitable<void> Mover::prepare(Move& move) {
   move.link = co_await node_.directory.link_to(move.to.address(), static_cast<uint16_t>(move.to.port()));
   proto::Envelope request;
   describe(move, request.mutable_prepare());
+  start_mirror_soon(move);
   co_await move.link->call(std::move(request), kPrepareLimit);
-  co_await open_stream(move, wire::Purpose::kImage, &move.image);
-  co_await open_stream(move, wire::Purpose::kMirror, &move.stream);
-  start_mirror(move);
+  move.over("prepare");
+  if (move.mirror < 0) start_mirror(move);
+  co_await open_streams(move);
+  move.over("connect");
+}
+
+// Both at once: each takes three round trips.
+awaitable<void> Mover::open_streams(Move& move) {
+  struct Opening {
+    bool over = false;
+    std::string why;
+  };
+  auto image = std::make_shared<Opening>(), mirror = std::make_shared<Opening>();
+  auto open = [&](std::shared_ptr<Opening> opening, wire::Purpose purpose, ScopedFd Move::*stream) {
+    auto self = move.shared_from_this();
+    spawn(
+        node_.io.get_executor(),
+        [this, self, opening, purpose, stream]() -> awaitable<void> {
+          co_await open_stream(*self, purpose, &((*self).*stream));
+          opening->over = true;
+          self->changed.notify();
+        },
+        [self, opening](const std::string& why) {
+          opening->over = true;
+          opening->why = why;
+          self->changed.notify();
+        });
+  };
+  open(image, wire::Purpose::kImage, &Move::image);
+  open(mirror, wire::Purpose::kMirror, &Move::stream);
+  co_await wait_until(move.changed, 2 * kPrepareLimit, [&] { return image->over && mirror->over; });
+  for (auto& opening : {image, mirror})
+    if (!opening->over || !opening->why.empty()) throw std::runtime_error(opening->over ? opening->why : "no stream in time");
 }
 
 awaitable<void> Mover::freeze(Move& move) {
@@ -171,6 +220,7 @@ awaitable<void> Mover::freeze(Move& move) {
   if (rank->frozen->error) throw std::runtime_error(rank->frozen->text);
   move.report.set_connections(rank->frozen->arg0);
   node_.redirector().hand_over(rank, move.mailbox.get());
+  fault_point("frozen");
 }
 
 awaitable<void> Mover::hand_over(Move& move) {
@@ -185,8 +235,12 @@ awaitable<void> Mover::hand_over(Move& move) {
   move.report.set_bytes(reply.handover().bytes());
   move.handed_over = reply.handover();
   if (!move.resumes && move.rank->exited) throw std::runtime_error("it has ended");
-  if (move.mirror_exited) throw std::runtime_error("its mirror has died");
+  fault_point("filled");
+  if (mirror_is_dead(move)) throw std::runtime_error("its mirror has died");
 }
+
+// Behind the commit its connections would be lost.
+bool Mover::mirror_is_dead(const Move& move) { return move.mirror_exited || child_has_ended(move.mirror); }
 
 awaitable<bool> Mover::ask_committed(Move& move) {
   auto deadline = Clock::now() + test_limit("MSOCKET_ASK_LIMIT_MS", kAskLimit);
@@ -270,6 +324,7 @@ awaitable<void> Mover::commit(Move& move) {
     }
   }
   move.report.set_pause_ms(since(move.freeze_at));
+  move.over("commit");
   fault_point("committed");
   rank->streams->close();  // before the old process ends: the end of its pipes is not the end of the rank's output
   if (move.resumes) {
@@ -290,6 +345,7 @@ awaitable<void> Mover::commit(Move& move) {
   if (place.node != node_.name()) node_.departed[rank->vip] = place;
   node_.directory.learn(rank->vip, place);
   node_.datagrams().moved_away(rank, place, move.handed_over);
+  fault_point("draining");
 }
 
 awaitable<void> Mover::register_again(Move& move) {
@@ -342,11 +398,13 @@ awaitable<void> Mover::drain(std::shared_ptr<Move> move) {
   Link::Ptr home = rank->home;
   if (home && home->open()) home->notify(moved());
   co_await wait_until(rank->changed, kDrainWarning, [&] { return rank->exited; });
+  move->over("exit");
   node_.drop(rank);
   co_await node_.datagrams().wait_forwarded(rank->vip);
   bool gone = co_await wait_until(move->changed, kDrainWarning, [&] { return move->mirror_exited; });
   if (!gone) spdlog::warn("rank {}: its mirror is still needed after a minute", rank->name());
   while (!move->mirror_exited) co_await wait_until(move->changed, kDrainWarning, [&] { return move->mirror_exited; });
+  move->over("drain");
   move->report.set_draining(false);
   move->report.set_total_ms(since(move->started));
   spdlog::info("rank {} moved to {}: pause {:.1f} ms, total {:.1f} ms, {} connections", rank->name(), move->to.name(),
@@ -360,6 +418,7 @@ awaitable<void> Mover::drain(std::shared_ptr<Move> move) {
 
 awaitable<void> Mover::call_off(Move& move, std::string why) {
   const Rank::Ptr& rank = move.rank;
+  move.off = true;
   spdlog::warn("rank {} stays: {}", rank->name(), why);
   // A resume on this node had put the new one there. One that ended before it was frozen may have been dropped already.
   if (rank->state != RankState::kGone) node_.ranks[rank->vip] = rank;

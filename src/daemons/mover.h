@@ -40,13 +40,22 @@ class Mover {
     pid_t mirror = -1;
     bool mirror_exited = false, drained = false;
     bool frozen_asked = false;
+    bool off = false;           ///< is being called off
     bool resumes = false;       ///< out of a file: there is no process here, and a failure leads back to the file
     std::string lost;           ///< one line: why there is no rank any more; empty: there is
-    Clock::time_point started = Clock::now(), freeze_at;
+    Clock::time_point started = Clock::now(), freeze_at, stage_at = started;
     proto::MoveReport report;
     proto::Handover handed_over;  ///< the answer
     Event changed;
 
+    /// A stage is over: notes in the report how long it has taken, since the one before.
+    void over(const char* stage) {
+      auto now = Clock::now();
+      auto* time = report.add_stages();
+      time->set_name(stage);
+      time->set_ms(std::chrono::duration<double, std::milli>(now - stage_at).count());
+      stage_at = now;
+    }
     // What fails on the way to the other node names its address; people know it by its name.
     std::string named(const std::string& why) const {
       std::string address = to.address() + ":" + std::to_string(to.port());
@@ -56,8 +65,11 @@ class Mover {
   std::shared_ptr<Move> begin(const Rank::Ptr& rank, const std::string& to);
   void describe(Move& move, proto::Prepare* prepare);
   awaitable<void> open_stream(Move& move, wire::Purpose purpose, ScopedFd* stream);
+  awaitable<void> open_streams(Move& move);
+  void start_mirror_soon(Move& move);
   void start_mirror(Move& move);
   void watch_mirror(Move& move);
+  static bool mirror_is_dead(const Move& move);
   void watch_suspended(const Rank::Ptr& rank);
   void back_to_suspended(Move& move);
   static proto::Handover with_held(const Suspended& suspended, Generation generation);

@@ -65,7 +65,7 @@ awaitable<proto::Suspend> Mover::suspend(Rank::Ptr rank, std::string path) {
     uint64_t bytes = co_await write_image_file(node_.io.get_executor(), file, head, std::move(from_process));
     reply.set_bytes(bytes);
     if (rank->exited) throw std::runtime_error("it has ended");
-    if (move->mirror_exited) throw std::runtime_error("its mirror has died");
+    if (mirror_is_dead(*move)) throw std::runtime_error("its mirror has died");
   } catch (const std::exception& error) {
     why = error.what();
   }

@@ -20,7 +20,9 @@ constexpr Millis kRecoverLimit(15000);
 constexpr Millis kRecoverPause(500);
 // After the exit notice, silence this long means that no more output comes (the pipe is held open by a grandchild).
 constexpr Millis kOutputLimit(5000);
-constexpr int kLostStatus = 255 << 8;
+// Its daemon's end has killed it. Of a job's rank Hydra must hear of a signal, or it does not end the others; and a peer that sees no
+// more than the end of a connection waits on in MPICH.
+constexpr int kLostStatus = SIGKILL;
 }  // namespace
 
 Home::Home(asio::any_io_executor executor, Config config)
@@ -249,6 +251,18 @@ void Home::signal(uint32_t number, int signo) {
 void Home::kill_all() {
   for (auto& [number, rank] : ranks_)
     if (!rank->exited) send_signal(*rank, SIGKILL);
+}
+
+void Home::give_up_lost() {
+  std::erase_if(ranks_, [](auto& entry) {
+    const RankPtr& rank = entry.second;
+    if (!rank->recovering || rank->exited) return false;
+    std::fprintf(stderr, "%s: rank %u: node %s is gone\n", program_invocation_short_name, rank->number, rank->node.c_str());
+    rank->exited = true;
+    rank->io->close();
+    return true;
+  });
+  changed_.notify();
 }
 
 awaitable<bool> Home::wait_all(Millis limit) {

@@ -47,6 +47,9 @@ class Home {
   /// A rank that moves just now gets it when it has arrived.
   void signal(uint32_t rank, int signo);
   void kill_all();
+  /// Waits no longer for ranks whose daemon is gone and that have not been found elsewhere, with a line for each: once the job is
+  /// at its end anyway. Nobody is called.
+  void give_up_lost();
   /// Waits until no rank is left. False: the limit has passed.
   awaitable<bool> wait_all(Millis limit = Millis(1000LL * 3600 * 24 * 365));
   size_t ranks() const { return ranks_.size(); }

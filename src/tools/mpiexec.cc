@@ -100,6 +100,7 @@ class Mpiexec {
     co_await wait_until(changed_, Millis(1000LL * 3600 * 24 * 365), [this] { return hydra_ended_; });
     bool gone = co_await home_->wait_all(kEndLimit);
     if (!gone) {
+      home_->give_up_lost();  // its peers have given up before it was said, and Hydra with them
       home_->kill_all();
       co_await home_->wait_all(kEndLimit);
     }

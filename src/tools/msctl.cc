@@ -5,6 +5,7 @@
 #include <arpa/inet.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <filesystem>
 #include <map>
@@ -152,12 +153,14 @@ class Msctl {
   }
 
   void print_report(const std::string& name, const proto::MoveReport& report) const {
+    ordered_json stages = ordered_json::object();
+    for (const auto& stage : report.stages()) stages[stage.name()] = std::round(1000 * stage.ms()) / 1000;
     if (json_)
       std::printf("%s\n", ordered_json({{"rank", name}, {"from", report.from()}, {"to", report.to()},
                                         {"start", report.start()}, {"bytes", report.bytes()},
                                         {"pause_ms", report.pause_ms()}, {"total_ms", report.total_ms()},
                                         {"generation", report.generation()}, {"connections", report.connections()},
-                                        {"draining", report.draining()}})
+                                        {"draining", report.draining()}, {"stages", stages}})
                               .dump()
                               .c_str());
     else

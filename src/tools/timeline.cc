@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -25,6 +26,7 @@ std::string timeline_line(const proto::MoveReport& report) {
   line["total_ms"] = report.total_ms();
   line["generation"] = report.generation();
   line["connections"] = report.connections();
+  for (const auto& stage : report.stages()) line["stages"][stage.name()] = std::round(1000 * stage.ms()) / 1000;
   return line.dump();
 }
 

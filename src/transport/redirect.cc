@@ -219,11 +219,20 @@ long announce_listener(VSocket* vs, int fd) {
   return r;
 }
 
+namespace {
+SavedOptions* all_saved;  // of all sockets, while this process stands still
+size_t saved_size;
+}  // namespace
+
 void prepare_freeze() {
   take_waiting();
-  for_each_vsocket([](VSocket* vs) {
-    void* at = raw::mmap(nullptr, sizeof(SavedOptions), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS);
-    vs->saved = raw::failed(at) ? nullptr : static_cast<SavedOptions*>(at);
+  size_t count = 0;
+  for_each_vsocket([&](VSocket*) { ++count; });
+  saved_size = count * sizeof(SavedOptions);
+  void* at = count ? raw::mmap(nullptr, saved_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS) : nullptr;
+  all_saved = raw::failed(at) ? nullptr : static_cast<SavedOptions*>(at);
+  for_each_vsocket([next = all_saved](VSocket* vs) mutable {
+    vs->saved = next ? next++ : nullptr;
     if (vs->saved) save_options(vs->option_fd >= 0 ? vs->option_fd : vs->fd, vs->saved);
     for_each_number(vs, [](int number) {
       bool set = raw::fcntl(number, F_GETFD) & FD_CLOEXEC;
@@ -235,10 +244,9 @@ void prepare_freeze() {
 
 void undo_freeze() {
   forget_places();  // corrections that came meanwhile have been missed
-  for_each_vsocket([](VSocket* vs) {
-    if (vs->saved) raw::munmap(vs->saved, sizeof(SavedOptions));
-    vs->saved = nullptr;
-  });
+  for_each_vsocket([](VSocket* vs) { vs->saved = nullptr; });
+  if (all_saved) raw::munmap(all_saved, saved_size);
+  all_saved = nullptr;
 }
 
 namespace {

@@ -67,4 +67,16 @@ std::string build_id(const std::string& path) {
   return id;
 }
 
+std::string BuildIds::of(const std::string& path) {
+  constexpr size_t kMost = 4096;
+  struct stat st;
+  if (stat(path.c_str(), &st) != 0) return {};
+  File file{st.st_dev, st.st_ino, st.st_size, st.st_mtim.tv_sec, st.st_mtim.tv_nsec, st.st_ctim.tv_sec, st.st_ctim.tv_nsec};
+  if (auto it = known_.find(path); it != known_.end() && it->second.first == file) return it->second.second;
+  std::string id = build_id(path);
+  if (known_.size() >= kMost) known_.clear();
+  if (!id.empty()) known_[path] = {file, id};  // as it was before it was read: if it has changed meanwhile it is read again
+  return id;
+}
+
 }  // namespace msocket
