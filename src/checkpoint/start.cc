@@ -15,12 +15,14 @@
 #include "src/checkpoint/resources.h"
 #include "src/checkpoint/restore.h"
 #include "src/checkpoint/save.h"
+#include "src/checkpoint/threads.h"
 #include "src/transport/channel.h"
 #include "src/transport/family.h"
 #include "src/transport/raw.h"
 #include "src/transport/runtime.h"
 #include "src/transport/udp.h"
 #include "src/transport/vsocket.h"
+#include "src/transport/world.h"
 
 namespace msocket::checkpoint {
 
@@ -59,6 +61,7 @@ __attribute__((constructor)) void start() {
                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE);
   // Valgrind, for one, has no such addresses: the process has its virtual sockets all the same, and follows its peers.
   bool movable = at == reinterpret_cast<void*>(kBootAddress);
+  if (movable) raw::sys(SYS_sched_getaffinity, 0, sizeof boot()->cpus, boot()->cpus);
   say_hello();
   wire::ControlRecord start;
   int fds[wire::kMaxControlFds], count = 0;
@@ -81,9 +84,10 @@ __attribute__((constructor)) void start() {
     become_image();
   }
 
-  find_thread_fields();
+  find_thread_layout();
   note_provided();
   transport::freeze_hook = movable ? freeze : refuse_freeze;
+  transport::hold_hook = hold_thread;
   rt.control_fd = wire::kControlFd;
   rt.vip = start.local.ip;
   rt.generation = start.local_gen;

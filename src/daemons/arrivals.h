@@ -40,6 +40,7 @@ class Arrivals {
   using ArrivalPtr = std::shared_ptr<Arrival>;
   ArrivalPtr find(uint32_t vip, Generation generation) const;
   awaitable<void> register_here(Rank::Ptr rank);
+  void check_threads(const proto::Prepare& request) const;
   void begin_filling(Arrival& arrival);
   void discard(const ArrivalPtr& arrival);
 

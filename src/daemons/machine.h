@@ -26,6 +26,8 @@ struct Usage {
   double cpu_seconds = 0;
 };
 Usage process_usage(pid_t pid);
+/// 0 if it has gone.
+uint32_t thread_count(pid_t pid);
 /// Bytes that programs can still have without swapping (MemAvailable), and in all.
 uint64_t memory_free();
 uint64_t memory_total();
