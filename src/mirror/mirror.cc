@@ -353,6 +353,7 @@ bool Mirror::delivered(int fd) {
   tcp_info info{};
   socklen_t length = sizeof info;
   if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) != 0) return true;
+  if (info.tcpi_state == TCP_CLOSE) return true;  // reset by the peer: what it has not taken it never will, and counts as unsent
   bool fin_under_way = info.tcpi_state == TCP_FIN_WAIT1 || info.tcpi_state == TCP_CLOSING || info.tcpi_state == TCP_LAST_ACK;
   return unsent == 0 && !fin_under_way;
 }
