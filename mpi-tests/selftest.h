@@ -76,7 +76,9 @@ static inline long selftest_long(int* argc, char*** argv, const char* name, long
 static inline void selftest_begin(struct selftest* t, const char* name, int* argc, char*** argv) {
   memset(t, 0, sizeof *t);
   t->name = selftest_name_ = name;
-  MPI_Init(argc, argv);
+  int begun;
+  MPI_Initialized(&begun);
+  if (!begun) MPI_Init(argc, argv); /* else by MPI_Init_thread */
   MPI_Comm_rank(MPI_COMM_WORLD, &t->rank);
   MPI_Comm_size(MPI_COMM_WORLD, &t->ranks);
   MPI_Errhandler handler;

@@ -90,7 +90,7 @@ unsigned int ms_virtual_address(void);
 int ms_is_virtual(int fd);
 /* For a signal handler that interrupts calls of this library, before all else: `context` is the handler's third argument. A
  * call that was about to enter the kernel looks again which socket is under its number. The preload face does this for every
- * handler of the program. Async-signal-safe. */
+ * handler of the program, and says so by a call with NULL. Async-signal-safe. */
 void ms_look_again(void* context);
 /* How often the process has moved. */
 unsigned int ms_generation(void);

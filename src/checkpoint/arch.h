@@ -11,7 +11,6 @@ namespace msocket::checkpoint {
 struct Context {
   uint64_t rbx, rbp, r12, r13, r14, r15, rsp, rip;
   uint32_t mxcsr, x87_control;
-  uint64_t signal_mask;
 };
 
 }  // namespace msocket::checkpoint
@@ -19,5 +18,7 @@ struct Context {
 /// Like setjmp: returns 0 when it saves, 1 when msocket_context_resume comes back to it, perhaps in another process.
 extern "C" int msocket_context_save(msocket::checkpoint::Context* context) __attribute__((returns_twice));
 extern "C" [[noreturn]] void msocket_context_resume(const msocket::checkpoint::Context* context);
+/// clone3(arguments, size) for a thread that begins with msocket_context_resume(context): the new thread's id, or -errno.
+extern "C" long msocket_clone_thread(void* arguments, unsigned long size, const msocket::checkpoint::Context* context);
 /// Calls function(argument) on another stack; never returns.
 extern "C" [[noreturn]] void msocket_on_stack(void* stack_top, void (*function)(void*), void* argument);

@@ -4,8 +4,8 @@
  * See arch.h. The offsets are those of struct Context.
  */
         .text
-        .hidden msocket_context_save, msocket_context_resume, msocket_on_stack
-        .globl  msocket_context_save, msocket_context_resume, msocket_on_stack
+        .hidden msocket_context_save, msocket_context_resume, msocket_clone_thread, msocket_on_stack
+        .globl  msocket_context_save, msocket_context_resume, msocket_clone_thread, msocket_on_stack
         .type   msocket_context_save, @function
 msocket_context_save:
         movq    %rbx, 0(%rdi)
@@ -38,6 +38,18 @@ msocket_context_resume:
         movl    $1, %eax
         jmpq    *56(%rdi)
         .size   msocket_context_resume, .-msocket_context_resume
+
+        .type   msocket_clone_thread, @function
+msocket_clone_thread:
+        movq    %rdx, %r8
+        movl    $435, %eax              /* clone3 */
+        syscall
+        testq   %rax, %rax
+        jz      1f
+        ret
+1:      movq    %r8, %rdi
+        jmp     msocket_context_resume
+        .size   msocket_clone_thread, .-msocket_clone_thread
 
         .type   msocket_on_stack, @function
 msocket_on_stack:

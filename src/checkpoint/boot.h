@@ -17,6 +17,7 @@ inline constexpr uintptr_t kBootAddress = 0x200000000000;
 struct Boot {
   wire::ControlRecord start;  ///< the daemon's kStart record for this process
   int image_fd, mirror_fd, control_fd;
+  unsigned char cpus[128];    ///< the process's affinity as the daemon gave it
   uint64_t bytes;             ///< of the image, counted while it came in
   wire::ImageHeader header;
   wire::ImageRegion regions[wire::kImageMaxRegions];

@@ -13,6 +13,7 @@
 namespace msocket::checkpoint {
 
 inline constexpr uint64_t kPageSize = 4096;
+inline constexpr uint32_t kMostThreads = 1025;
 inline constexpr uint64_t kUserEnd = 0x7ffffffff000;  ///< x86-64 with four levels of page tables
 
 /// nullptr, or what is wrong. `regions` are looked at apart.
@@ -48,6 +49,8 @@ inline __attribute__((always_inline)) bool good_regions(const wire::ImageHeader&
   }
   uint32_t count = header.regions;
   if (!inside_a_region(header.context, sizeof(Context), regions, count)) return false;
+  if (header.threads < 1 || header.threads > kMostThreads) return false;
+  if (!inside_a_region(header.thread_list, header.threads * sizeof(void*), regions, count)) return false;
   if (header.tid_field && !inside_a_region(header.tid_field, 4, regions, count)) return false;
   return !header.rseq_area || inside_a_region(header.rseq_area, header.rseq_len, regions, count);
 }

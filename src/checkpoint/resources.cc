@@ -14,6 +14,7 @@
 
 #include "src/checkpoint/eventfds.h"
 #include "src/checkpoint/pipes.h"
+#include "src/checkpoint/threads.h"
 #include "src/transport/exec.h"
 #include "src/transport/raw.h"
 #include "src/transport/runtime.h"
@@ -58,7 +59,7 @@ struct SavedProcess {
     size_t size;
   } alternate_stack;
   itimerval timers[3];
-  uint64_t pending;  ///< signals: what came while all were blocked for the freeze, and what the program blocks
+  uint64_t pending;  ///< signals for the process: what came while all were blocked for the freeze, and what the program blocks
   unsigned umask;
   char cwd[4096];
 };
@@ -253,26 +254,20 @@ void note_provided() {
 }
 
 bool save_resources(const int* own_fds, int own_count, Refusal* why) {
-  long threads = 0;
-  each_number("/proc/self/task", [&](int) { ++threads; });
-  if (threads != 1) {
-    why->add("it has ");
-    why->add(threads);
-    why->add(" threads (this version moves single-threaded programs)");
-    return false;
-  }
-  char children[96];
-  number_path("/proc/self/task/", raw::gettid(), children);
-  memcpy(children + strlen(children), "/children", 10);
-  long fd = raw::sys(SYS_openat, AT_FDCWD, children, O_RDONLY | O_CLOEXEC);
-  if (fd >= 0) {
+  bool alone = true;
+  each_number("/proc/self/task", [&](int thread) {
+    char children[96];
+    number_path("/proc/self/task/", thread, children);
+    memcpy(children + strlen(children), "/children", 10);
+    long fd = raw::sys(SYS_openat, AT_FDCWD, children, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return;
     char first;
-    long n = raw::read(static_cast<int>(fd), &first, 1);
+    if (raw::read(static_cast<int>(fd), &first, 1) == 1) alone = false;
     raw::close(static_cast<int>(fd));
-    if (n == 1) {
-      why->add("it has child processes");
-      return false;
-    }
+  });
+  if (!alone) {
+    why->add("it has child processes");
+    return false;
   }
   saved.file_count = 0;
   begin_pipes();
@@ -287,7 +282,7 @@ bool save_resources(const int* own_fds, int own_count, Refusal* why) {
   for (int sig = 1; sig <= kSignals; ++sig) raw::sys(SYS_rt_sigaction, sig, nullptr, &saved.actions[sig], 8);
   raw::sys(SYS_sigaltstack, nullptr, &saved.alternate_stack);
   for (int i = 0; i < 3; ++i) raw::sys(SYS_getitimer, i, &saved.timers[i]);
-  raw::sys(SYS_rt_sigpending, &saved.pending, 8);
+  saved.pending = process_pending();
   saved.umask = static_cast<unsigned>(raw::sys(SYS_umask, 0));
   raw::sys(SYS_umask, saved.umask);
   if (raw::sys(SYS_getcwd, saved.cwd, sizeof saved.cwd) <= 0) {
@@ -360,7 +355,7 @@ bool restore_resources(Refusal* why) {
     raw::sys(SYS_setitimer, i, &timer, nullptr);
   }
   for (int sig = 1; sig <= kSignals; ++sig)
-    if (sig != wire::kControlSignal && (saved.pending >> (sig - 1) & 1)) raw::sys(SYS_tgkill, raw::getpid(), raw::gettid(), sig);
+    if (sig != wire::kControlSignal && (saved.pending >> (sig - 1) & 1)) raw::sys(SYS_kill, raw::getpid(), sig);
   return true;
 }
 

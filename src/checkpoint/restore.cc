@@ -7,12 +7,13 @@
 #include "src/checkpoint/restore.h"
 
 #include <errno.h>
+#include <sched.h>
 
 #include "src/checkpoint/arch.h"
 #include "src/checkpoint/boot.h"
 #include "src/checkpoint/image_check.h"
 #include "src/checkpoint/maps.h"
-#include "src/checkpoint/save.h"
+#include "src/checkpoint/threads.h"
 #include "src/transport/raw.h"
 
 namespace msocket::checkpoint {
@@ -24,6 +25,8 @@ using wire::RegionKind;
 
 constexpr int kArchSetGs = 0x1001, kArchSetFs = 0x1002;
 constexpr int kRseqUnregister = 1;
+constexpr uint64_t kThreadFlags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM |
+                                  CLONE_SETTLS | CLONE_CHILD_CLEARTID;
 constexpr int kSigSetMask = 2;
 
 [[noreturn]] __attribute__((always_inline)) inline void fail(Boot* b, const char* text, const char* name, long error) {
@@ -118,6 +121,29 @@ __attribute__((always_inline)) inline void make_region(Boot* b, const ImageRegio
   if (raw::failed(got)) fail(b, "no memory for its regions ", region.path, reinterpret_cast<long>(got));
 }
 
+// All but this one, which is the first. Each begins in the handler where it was saved; the one that froze the process comes last,
+// for it is the one that goes on. They share all that threads of a process share.
+__attribute__((always_inline)) inline void start_threads(Boot* b) {
+  const wire::ImageHeader& header = b->header;
+  auto* list = reinterpret_cast<const ThreadState* const*>(header.thread_list);
+  int32_t self = static_cast<int32_t>(raw::gettid());
+  for (uint32_t i = 0; i < header.threads; ++i) {
+    auto at = reinterpret_cast<uint64_t>(list[i]);
+    if (!inside_a_region(at, sizeof(ThreadState), b->regions, header.regions)) fail(b, "the image is damaged", nullptr, EINVAL);
+    const ThreadState& thread = *list[i];
+    if (header.threads > 1 && i == 0 && thread.tid != self)
+      fail(b, "its threads cannot keep their ids on this node", nullptr, EPERM);
+    if (i == 0) continue;
+    int32_t id = thread.tid;
+    struct {  // clone_args up to set_tid_size
+      uint64_t flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, set_tid, set_tid_size;
+    } arguments{kThreadFlags, 0, thread.clear_tid, 0, 0, thread.context.rsp - 4096, 2048, thread.fs_base,
+                reinterpret_cast<uint64_t>(&id), 1};
+    long r = msocket_clone_thread(&arguments, sizeof arguments, &thread.context);
+    if (r < 0) fail(b, "a thread cannot be started again on this node", nullptr, r);
+  }
+}
+
 __attribute__((noinline)) void refill(void* argument) {
   auto* b = static_cast<Boot*>(argument);
   const wire::ImageHeader& header = b->header;
@@ -148,6 +174,7 @@ __attribute__((noinline)) void refill(void* argument) {
   raw::sys(SYS_set_tid_address, header.clear_tid);
   raw::sys(SYS_set_robust_list, header.robust_head, header.robust_len);
   if (header.rseq_area) raw::sys(SYS_rseq, header.rseq_area, header.rseq_len, 0, header.rseq_sig);
+  start_threads(b);
   msocket_context_resume(reinterpret_cast<const Context*>(header.context));
 }
 
@@ -171,8 +198,10 @@ void become_image() {
   if (!same_vdso) fail(b, "this kernel puts its vdso elsewhere", nullptr, EXDEV);
   uint64_t all = ~0ull;
   raw::sys(SYS_rt_sigprocmask, kSigSetMask, &all, nullptr, 8);
-  ThreadFields mine = find_thread_fields();
-  if (mine.rseq_area) raw::sys(SYS_rseq, mine.rseq_area, mine.rseq_length, kRseqUnregister, header.rseq_sig);
+  ThreadState mine;
+  find_thread_layout();
+  note_thread(&mine);
+  if (mine.rseq_area) raw::sys(SYS_rseq, mine.rseq_area, mine.rseq_len, kRseqUnregister, header.rseq_sig);
   msocket_on_stack(b->stack + sizeof b->stack, refill, b);
 }
 

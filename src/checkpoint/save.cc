@@ -9,6 +9,7 @@
 #include "src/checkpoint/boot.h"
 #include "src/checkpoint/image_writer.h"
 #include "src/checkpoint/resources.h"
+#include "src/checkpoint/threads.h"
 #include "src/transport/channel.h"
 #include "src/transport/drain.h"
 #include "src/transport/raw.h"
@@ -23,22 +24,25 @@ namespace {
 using transport::rt;
 using transport::VSocket;
 
-Context context;  // in memory that moves: the new process resumes from here
-ThreadFields thread_fields;
+ThreadState freezer;  // of the thread that freezes; in memory that moves
 
-constexpr int kPrctlArchGetFs = 0x1003, kPrctlArchGetGs = 0x1004;
 constexpr unsigned kRseqSignature = 0x53053053;
 
 void fill_header(wire::ImageHeader* header) {
   *header = {};
   header->brk_end = raw::sys(SYS_brk, 0);
-  header->context = reinterpret_cast<uint64_t>(&context);
-  raw::sys(SYS_arch_prctl, kPrctlArchGetFs, &header->fs_base);
-  raw::sys(SYS_arch_prctl, kPrctlArchGetGs, &header->gs_base);
-  header->tid_field = header->clear_tid = thread_fields.tid_field;
-  raw::sys(SYS_get_robust_list, 0, &header->robust_head, &header->robust_len);
-  header->rseq_area = thread_fields.rseq_area;
-  header->rseq_len = thread_fields.rseq_length;
+  ThreadState* const* list = listed_threads(&header->threads);
+  header->thread_list = reinterpret_cast<uint64_t>(list);
+  const ThreadState& first = *list[0];
+  header->context = reinterpret_cast<uint64_t>(&first.context);
+  header->fs_base = first.fs_base;
+  header->gs_base = first.gs_base;
+  header->tid_field = first.tid_field;
+  header->clear_tid = first.clear_tid;
+  header->robust_head = first.robust_head;
+  header->robust_len = first.robust_len;
+  header->rseq_area = first.rseq_area;
+  header->rseq_len = first.rseq_len;
   header->rseq_sig = kRseqSignature;
 }
 
@@ -116,6 +120,7 @@ void arrive() {
     good = transport::restore_epolls();
     if (!good) why.add("an epoll set cannot be made again");
   }
+  wait_for_clock();
   say(wire::Control::kRestored, connections, &why, b->bytes);
   if (!good) raw::exit_group(1);
   wire::ControlRecord record;
@@ -133,16 +138,20 @@ constexpr int kSigSetMask = 2;
 
 void freeze(int image_fd, int mailbox_fd) {
   uint64_t all = ~0ull;
-  raw::sys(SYS_rt_sigprocmask, kSigSetMask, &all, &context.signal_mask, 8);
+  uint64_t mask;
+  raw::sys(SYS_rt_sigprocmask, kSigSetMask, &all, &mask, 8);
   Boot* b = boot();
   Refusal why;
   int own[] = {image_fd, mailbox_fd, rt.control_fd, rt.mirror_fd};
   transport::prepare_freeze();
-  fill_header(&b->header);
+  note_thread(&freezer);
+  bool listed = list_threads(&freezer, &why);
+  note_clock();
+  if (listed) fill_header(&b->header);
   if (!transport::save_epolls()) why.add("its epoll sets hold more than can be noted");
   bool good = why.empty() && save_resources(own, 4, &why) &&
               list_regions(&b->header, b->regions, b->maps_text, sizeof b->maps_text, &why);
-  if (good && !thread_fields.tid_field) {
+  if (good && !b->header.tid_field) {
     why.add("this C library keeps its thread id where msocket does not find it");
     good = false;
   }
@@ -153,7 +162,7 @@ void freeze(int image_fd, int mailbox_fd) {
     transport::close_own(image_fd);
     forget_resources();
     transport::undo_freeze();
-  } else if (msocket_context_save(&context) == 0) {
+  } else if (msocket_context_save(&freezer.context) == 0) {
     unsigned long bytes = 0;
     write_image(image_fd, b->header, b->regions, &bytes);  // a broken stream shows at the other end: the verdict will say
     transport::close_own(image_fd);
@@ -164,33 +173,10 @@ void freeze(int image_fd, int mailbox_fd) {
     forget_resources();
     transport::undo_freeze();
   } else {
+    take_up_thread(freezer);
     arrive();
   }
-  raw::sys(SYS_rt_sigprocmask, kSigSetMask, &context.signal_mask, nullptr, 8);
-}
-
-extern "C" const ptrdiff_t __rseq_offset __attribute__((weak));
-extern "C" const unsigned int __rseq_size __attribute__((weak));
-
-ThreadFields find_thread_fields() {
-  char* self;
-  __asm__("mov %%fs:0x10, %0" : "=r"(self));
-  ThreadFields fields;
-  int tid = static_cast<int>(raw::gettid());
-  // glibc 2.36 keeps it at 0x2d0 of struct pthread; other versions nearby. It must be the only such word there.
-  constexpr int kFirst = 0x280, kLast = 0x400, kExpected = 0x2d0;
-  int matches = 0, at = 0;
-  for (int offset = kFirst; offset < kLast; offset += 4) {
-    if (*reinterpret_cast<int*>(self + offset) != tid) continue;
-    ++matches;
-    if (at != kExpected) at = offset;
-  }
-  if (at == kExpected || matches == 1) fields.tid_field = reinterpret_cast<unsigned long>(self + at);
-  if (&__rseq_size && __rseq_size) {
-    fields.rseq_area = reinterpret_cast<unsigned long>(self + __rseq_offset);
-    fields.rseq_length = __rseq_size < 32 ? 32 : __rseq_size;
-  }
-  return thread_fields = fields;
+  raw::sys(SYS_rt_sigprocmask, kSigSetMask, &mask, nullptr, 8);
 }
 
 }  // namespace msocket::checkpoint

@@ -10,12 +10,4 @@ namespace msocket::checkpoint {
 /// transport::freeze_hook. Lock held. Owns both descriptors.
 void freeze(int image_fd, int mailbox_fd);
 
-/// Where libc caches the thread id, the rseq area and so on; found and checked once at start-up.
-struct ThreadFields {
-  unsigned long tid_field = 0;  ///< 0: not where expected
-  unsigned long rseq_area = 0;
-  unsigned rseq_length = 0;
-};
-ThreadFields find_thread_fields();
-
 }  // namespace msocket::checkpoint

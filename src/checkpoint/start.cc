@@ -15,6 +15,7 @@
 #include "src/checkpoint/resources.h"
 #include "src/checkpoint/restore.h"
 #include "src/checkpoint/save.h"
+#include "src/checkpoint/threads.h"
 #include "src/transport/channel.h"
 #include "src/transport/family.h"
 #include "src/transport/exec.h"
@@ -23,6 +24,7 @@
 #include "src/transport/runtime.h"
 #include "src/transport/udp.h"
 #include "src/transport/vsocket.h"
+#include "src/transport/world.h"
 
 namespace msocket::checkpoint {
 
@@ -56,8 +58,9 @@ void refuse_freeze(int image_fd, int mailbox_fd) {
 }
 
 void go_on(bool movable) {
-  find_thread_fields();
+  find_thread_layout();
   transport::freeze_hook = movable ? freeze : refuse_freeze;
+  transport::hold_hook = hold_thread;
   pthread_atfork(transport::before_fork, transport::after_fork_in_parent, transport::after_fork_in_child);
   transport::install_handler();
   transport::arm(rt.control_fd);
@@ -74,6 +77,10 @@ __attribute__((constructor)) void start() {
   transport::goes_over_exec(&transport::unaccepted_arrivals, sizeof transport::unaccepted_arrivals);
   provided_go_over_exec();
   bool movable = at == reinterpret_cast<void*>(kBootAddress);
+  if (movable) {
+    raw::sys(SYS_sched_getaffinity, 0, sizeof boot()->cpus, boot()->cpus);
+    transport::goes_over_exec(boot()->cpus, sizeof boot()->cpus);
+  }
   if (transport::take_over()) {
     go_on(movable);
     say_hello(wire::kFlagExec);

@@ -38,13 +38,26 @@ Arrivals::ArrivalPtr Arrivals::find(uint32_t vip, Generation generation) const {
   return it->second;
 }
 
+// A thread's id is in every recursive mutex that it holds: with new ones the program would wait for itself.
+void Arrivals::check_threads(const proto::Prepare& request) const {
+  if (request.threads() < 2) return;
+  std::string have = "it has " + std::to_string(request.threads()) + " threads, and node " + node_.name() + " cannot keep their ids: ";
+  if (namespaces_here().kind == NamespaceKind::kNone) throw std::runtime_error(have + namespaces_here().why_not);
+  if (!can_have_pid(static_cast<pid_t>(request.pid())))
+    throw std::runtime_error(have + std::to_string(request.pid()) + " is more than its kernel.pid_max");
+}
+
 awaitable<void> Arrivals::prepare(Link::Ptr source, proto::Prepare request) {
+  // Before anything that takes time: the clocks are to go on from here. They run late by the way of the message, never early.
+  Identity identity{static_cast<pid_t>(request.pid()), static_cast<int64_t>(request.monotonic_ns()) - clock_ns(CLOCK_MONOTONIC),
+                    static_cast<int64_t>(request.boottime_ns()) - clock_ns(CLOCK_BOOTTIME)};
   fault_point("prepare");
   Rank::Ptr present = node_.find(request.vip());
   bool resumed_here = present && present->suspended && present->busy && !request.image().empty();
   if (!resumed_here) node_.check_room();
   if (present && !resumed_here) throw std::runtime_error("node " + node_.name() + " has a process of that address already");
   if (request.cpu() != cpu_signature()) throw std::runtime_error("node " + node_.name() + " has another kind of processor");
+  check_threads(request);
   if (uint64_t free = memory_free(); request.memory() > free)
     throw std::runtime_error("node " + node_.name() + " has no room: " + std::to_string(request.memory() >> 20) +
                              " MiB wanted, " + std::to_string(free >> 20) + " MiB free");
@@ -69,6 +82,7 @@ awaitable<void> Arrivals::prepare(Link::Ptr source, proto::Prepare request) {
   arrival->rank = rank;
   rank->spec = request.start();
   rank->program = request.program();
+  rank->identity = identity;
   rank->vip = request.vip();
   rank->generation = request.generation();
   rank->state = RankState::kArriving;
@@ -119,7 +133,7 @@ void Arrivals::begin_filling(Arrival& arrival) {
   start.type = wire::Control::kStart;
   start.local = {arrival.rank->vip, 0, 0};
   start.local_gen = arrival.rank->generation;
-  start.flags = wire::kFlagRestore;
+  start.flags = wire::kFlagRestore | (arrival.rank->own_namespaces ? wire::kFlagNamespaces : 0);
   strncpy(start.text, node_.name().c_str(), 63);
   node_.datagrams().fill_start(*arrival.rank, &start);
   arrival.rank->channel->send(start, {arrival.image.get(), arrival.mirror.get()});

@@ -103,6 +103,12 @@ bool child_has_ended(pid_t child) {
   return waitid(P_PID, child, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid != 0;
 }
 
+uint32_t thread_count(pid_t pid) {
+  auto status = read_file("/proc/" + std::to_string(pid) + "/status");
+  size_t at = status ? status->find("\nThreads:") : std::string::npos;
+  return at == std::string::npos ? 0 : static_cast<uint32_t>(strtoul(status->c_str() + at + 9, nullptr, 10));
+}
+
 uint64_t memory_free() { return meminfo("MemAvailable:"); }
 uint64_t memory_total() { return meminfo("MemTotal:"); }
 

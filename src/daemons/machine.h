@@ -28,6 +28,8 @@ struct Usage {
 Usage process_usage(pid_t pid);
 /// A child of ours has ended, although the loop may not have come to its end yet. It stays to be waited for.
 bool child_has_ended(pid_t child);
+/// 0 if it has gone.
+uint32_t thread_count(pid_t pid);
 /// Bytes that programs can still have without swapping (MemAvailable), and in all.
 uint64_t memory_free();
 uint64_t memory_total();

@@ -102,7 +102,16 @@ void Mover::describe(Move& move, proto::Prepare* prepare) {
   for (auto& file : mapped_files(rank->pid)) *prepare->add_files() = file;
   prepare->set_memory(process_usage(rank->pid).resident);
   prepare->set_cpu(cpu_signature());
+  prepare->set_pid(rank->said_pid);
+  prepare->set_threads(thread_count(rank->pid));
+  note_clocks(*rank, prepare);
   prepare->set_from(node_.name());
+}
+
+// As the program reads them.
+void Mover::note_clocks(const Rank& rank, proto::Prepare* prepare) {
+  prepare->set_monotonic_ns(clock_ns(CLOCK_MONOTONIC) + rank.identity.monotonic_ns);
+  prepare->set_boottime_ns(clock_ns(CLOCK_BOOTTIME) + rank.identity.boottime_ns);
 }
 
 awaitable<void> Mover::open_stream(Move& move, wire::Purpose purpose, ScopedFd* stream) {
@@ -132,7 +141,7 @@ void Mover::start_mirror(Move& move) {
   spec.cwd = "/";
   spec.all_descriptors = true;  // one for each of the rank's connections
   spec.fds = {{2, 2}, {theirs.get(), 3}};
-  move.mirror = spawn_process(spec);
+  move.mirror = spawn_process(spec).pid;
   watch_mirror(move);
 }
 

@@ -64,6 +64,7 @@ class Mover {
   };
   std::shared_ptr<Move> begin(const Rank::Ptr& rank, const std::string& to);
   void describe(Move& move, proto::Prepare* prepare);
+  static void note_clocks(const Rank& rank, proto::Prepare* prepare);
   awaitable<void> open_stream(Move& move, wire::Purpose purpose, ScopedFd* stream);
   awaitable<void> open_streams(Move& move);
   void start_mirror_soon(Move& move);

@@ -1,7 +1,10 @@
 // SPDX-FileCopyrightText: 2026 The msocket authors
 // SPDX-License-Identifier: MIT
+#include <spdlog/spdlog.h>
+
 #include "src/daemons/daemon_main.h"
 #include "src/daemons/lifeline.h"
+#include "src/daemons/namespaces.h"
 #include "src/daemons/node.h"
 #include "src/daemons/spawner.h"
 
@@ -30,6 +33,8 @@ int main(int argc, char** argv) {
     daemons::log_as("msdaemon " + config.node.name);
     if (listen_address.empty()) listen_address = config.node.address;
     daemons::raise_descriptor_limit();
+    if (const auto& here = daemons::namespaces_here(); here.kind == daemons::NamespaceKind::kNone)
+      spdlog::info("processes that come here get new process ids and this host's clock: {}", here.why_not);
     asio::io_context io(1);
     daemons::Node node(io, config, listen_address);
     node.start();

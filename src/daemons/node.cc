@@ -122,6 +122,26 @@ void Node::check_room() const {
                              std::to_string(config.node.slots) + " slots are taken");
 }
 
+// One that arrives is to be who it was; what the host does not allow it has anew.
+void Node::start_process(const Rank::Ptr& rank, SpawnSpec& spec) {
+  spec.identity = rank->identity;
+  if (rank->identity.pid > 0 && can_have_pid(rank->identity.pid)) spec.namespaces = namespaces_here().kind;
+  Spawned spawned;
+  if (spec.namespaces != NamespaceKind::kNone) {
+    try {
+      spawned = spawn_process(spec);
+    } catch (const std::exception& error) {
+      spdlog::warn("rank {}: no namespaces of its own: {}", rank->name(), error.what());
+      spec.namespaces = NamespaceKind::kNone;
+    }
+  }
+  if (spawned.pid < 0) spawned = spawn_process(spec);
+  rank->pid = spawned.pid;
+  rank->own_namespaces = spawned.init > 0;
+  if (!rank->own_namespaces) rank->identity = {.pid = rank->pid};
+  else watch(spawned.init, {});
+}
+
 void Node::launch(const Rank::Ptr& rank) {
   rank->streams = std::make_shared<RankStreams>(io.get_executor(), rank->spec.pmi());
   int pair[2];
@@ -143,7 +163,7 @@ void Node::launch(const Rank::Ptr& rank) {
   spec.fds = rank->streams->child_fds();
   spec.fds.emplace_back(theirs.get(), wire::kControlFd);
   try {
-    rank->pid = spawn_process(spec);
+    start_process(rank, spec);
   } catch (...) {
     placement.give_back(rank->vip);
     throw;
@@ -245,7 +265,7 @@ void Node::on_hello(const Rank::Ptr& rank, const wire::ControlRecord& hello) {
   // A script may have exec'ed the program proper: that is what a new place must run.
   std::string proc = "/proc/" + std::to_string(rank->pid);
   char exe[4096];
-  ssize_t n = rank->said_pid == rank->pid ? readlink((proc + "/exe").c_str(), exe, sizeof exe) : 0;
+  ssize_t n = rank->said_pid == rank->identity.pid ? readlink((proc + "/exe").c_str(), exe, sizeof exe) : 0;
   if (n > 0) {
     std::string program(exe, n);
     if (program != rank->program) {

@@ -15,6 +15,7 @@
 
 namespace msocket::daemons {
 
+struct SpawnSpec;
 class Connector;
 class Redirector;
 class Mover;
@@ -68,6 +69,7 @@ class Node {
   void on_notice(Link::Ptr link, const proto::Envelope& notice);
   void on_link_closed(Link::Ptr link);
   awaitable<void> start_rank(Link::Ptr home, proto::StartRank request, proto::StartRank* reply);
+  void start_process(const Rank::Ptr& rank, SpawnSpec& spec);
   void attach(const Link::Ptr& home, const proto::Attach& request);
   void on_record(const Rank::Ptr& rank, const ProcessChannel::Ptr& from, const wire::ControlRecord& record,
                  std::vector<ScopedFd> fds);

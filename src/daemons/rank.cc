@@ -20,7 +20,7 @@ const char* name(RankState state) {
 std::string Rank::why_not() const {
   if (suspended) return "it is suspended (msctl resume brings it back)";
   if (said_pid < 0) return "it does not run under msocket (not linked with libmsocket, or not an MPI program yet)";
-  if (said_pid != pid) return "it was started by a wrapper that is still running (use exec in the script)";
+  if (said_pid != identity.pid) return "it was started by a wrapper that is still running (use exec in the script)";
   return {};
 }
 

@@ -7,6 +7,7 @@
 #include <memory>
 #include <string>
 
+#include "src/daemons/namespaces.h"
 #include "src/daemons/process.h"
 #include "src/daemons/rank_streams.h"
 #include "src/util/ids.h"
@@ -60,8 +61,10 @@ struct Rank : std::enable_shared_from_this<Rank> {
   bool busy = false;          ///< somebody is moving it away
   bool awaits_home = false;   ///< it has moved here and its home has not asked for it yet
   bool settling = false;      ///< it has moved here and some connections are still on their way
-  pid_t pid = -1;
-  pid_t said_pid = -1;        ///< pid of the process that said hello; -1: none has
+  pid_t pid = -1;             ///< as this host counts
+  Identity identity;          ///< pid: as the process itself counts; clocks: what it has more than this host
+  bool own_namespaces = false;
+  pid_t said_pid = -1;        ///< pid of the process that said hello, as it says; -1: none has
   int wait_status = 0;
   std::string lost;           ///< one line: why it ends, if a move has lost it
   bool exited = false;

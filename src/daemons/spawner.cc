@@ -26,13 +26,9 @@ namespace {
 
 rlimit limit_before{};
 
-struct Failure {
-  int error;
-  char what[60];
-};
-
 [[noreturn]] void fail(int report, const char* what) {
-  Failure failure{errno, {}};
+  SpawnReport failure;
+  failure.error = errno;
   strncpy(failure.what, what, sizeof failure.what - 1);
   (void)!write(report, &failure, sizeof failure);
   _exit(127);
@@ -94,27 +90,43 @@ void raise_descriptor_limit() {
   setrlimit(RLIMIT_NOFILE, &all);
 }
 
-pid_t spawn_process(const SpawnSpec& spec) {
+Spawned spawn_process(const SpawnSpec& spec) {
   int pair[2];
   if (pipe2(pair, O_CLOEXEC) != 0) throw std::runtime_error("no descriptors left for a new process");
   ScopedFd read_end(pair[0]), write_end(pair[1]);
   std::vector<char*> argv = pointers(spec.argv), env = pointers(spec.env);
+  std::string init = own_folder() + "/msinit";
+  bool apart = spec.namespaces != NamespaceKind::kNone;
   int highest = 2;
   for (auto [ours, theirs] : spec.fds) highest = std::max({highest, ours, theirs});
   pid_t pid = fork();
   if (pid < 0) throw std::runtime_error(std::string("cannot start a process: ") + strerror(errno));
-  if (pid == 0) become(spec, argv.data(), env.data(), write_end.get(), std::max(highest, write_end.get()));
-  write_end.reset();
-  Failure failure;
-  ssize_t n;
-  do n = read(read_end.get(), &failure, sizeof failure);
-  while (n < 0 && errno == EINTR);
-  if (n == sizeof failure) {
-    waitpid(pid, nullptr, 0);
-    std::string what = failure.what;
-    throw std::runtime_error((what == "exec" ? spec.program : what) + ": " + strerror(failure.error));
+  if (pid == 0) {
+    if (apart) go_on_in_namespaces(spec.namespaces, spec.identity, init.c_str(), write_end.get());
+    become(spec, argv.data(), env.data(), write_end.get(), std::max(highest, write_end.get()));
   }
-  return pid;
+  write_end.reset();
+  Spawned spawned;
+  if (!apart) spawned.pid = pid;
+  SpawnReport report, failure;
+  for (;;) {
+    ssize_t n = read(read_end.get(), &report, sizeof report);
+    if (n < 0 && errno == EINTR) continue;
+    if (n != sizeof report) break;
+    if (report.error && !failure.error) failure = report;
+    if (report.init > 0) spawned.init = report.init;
+    if (report.pid > 0) spawned.pid = report.pid;
+  }
+  if (apart) waitpid(pid, nullptr, 0);  // the helper
+  if (!failure.error && spawned.pid > 0) return spawned;
+  if (spawned.init > 0) {
+    kill(spawned.init, SIGKILL);  // and with it whoever is in there
+    waitpid(spawned.init, nullptr, 0);
+  }
+  if (spawned.pid > 0) waitpid(spawned.pid, nullptr, 0);
+  if (!failure.error) throw std::runtime_error("a new process has ended at once");
+  std::string what = failure.what;
+  throw std::runtime_error((what == "exec" ? spec.program : what) + ": " + strerror(failure.error));
 }
 
 std::string find_program(const std::string& name, const std::vector<std::string>& env, const std::string& cwd) {

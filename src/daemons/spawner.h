@@ -8,6 +8,8 @@
 #include <utility>
 #include <vector>
 
+#include "src/daemons/namespaces.h"
+
 namespace msocket::daemons {
 
 struct SpawnSpec {
@@ -20,10 +22,16 @@ struct SpawnSpec {
   bool all_descriptors = false;      ///< keeps the daemon's raised limit
   bool fixed_addresses = false;      ///< personality(ADDR_NO_RANDOMIZE), which moving needs
   std::vector<std::pair<int, int>> fds;  ///< (ours, the child's number); everything else is closed
+  NamespaceKind namespaces = NamespaceKind::kNone;  ///< not kNone: in its own ones, as `identity`
+  Identity identity{};
 };
 
+struct Spawned {
+  pid_t pid = -1;
+  pid_t init = -1;  ///< of its pid namespace, a child of ours, too; -1: it has none of its own
+};
 /// Starts a program as a child that dies with this daemon. Throws std::runtime_error with one line: what failed and why.
-pid_t spawn_process(const SpawnSpec& spec);
+Spawned spawn_process(const SpawnSpec& spec);
 
 /// The daemon holds a few descriptors for each rank: takes what the hard limit allows. Children get the limit back that was
 /// there before.

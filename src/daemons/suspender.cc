@@ -48,6 +48,7 @@ awaitable<proto::Suspend> Mover::suspend(Rank::Ptr rank, std::string path) {
     move->image.reset(pair[0]);
     ScopedFd from_process(pair[1]);
     co_await freeze(*move);
+    note_clocks(*rank, &kept->prepare);  // they stand still until it is resumed
     move->image.reset();  // the process has its own: the end of that is the image's
     kept->id.resize(16);
     randombytes_buf(kept->id.data(), kept->id.size());

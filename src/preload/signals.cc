@@ -39,6 +39,7 @@ __attribute__((constructor(101))) void resolve() {
   real_sigprocmask = next<Sigmask>("sigprocmask");
   real_pthread_sigmask = next<Sigmask>("pthread_sigmask");
   real_sigsuspend = next<int (*)(const sigset_t*)>("sigsuspend");
+  ms_look_again(nullptr);
 }
 
 void trampoline(int signo, siginfo_t* info, void* context) {

@@ -12,6 +12,7 @@
 #include "src/transport/calls.h"
 #include "src/transport/exec.h"
 #include "src/transport/runtime.h"
+#include "src/transport/restart.h"
 #include "src/transport/stub.h"
 #include "src/transport/udp.h"
 #include "src/transport/vsocket.h"
@@ -134,7 +135,14 @@ MS_FACE(int, close_range, (unsigned first, unsigned last, int flags), do_close_r
 MS_EXPORT void ms_closefrom(int first) { do_close_range(first < 0 ? 0 : static_cast<unsigned>(first), ~0u, 0); }
 
 MS_EXPORT int ms_is_virtual(int fd) { return (kind_of(fd) & kVirtual) != 0; }
-MS_EXPORT void ms_look_again(void* context) { rewind_stub(static_cast<ucontext_t*>(context), false); }
+MS_EXPORT void ms_look_again(void* context) {
+  if (!context) {
+    handlers_look_again = true;
+    return;
+  }
+  rewind_stub(static_cast<ucontext_t*>(context), false);
+  end_call(static_cast<ucontext_t*>(context));
+}
 MS_EXPORT unsigned int ms_virtual_address(void) { return rt.active ? __builtin_bswap32(rt.vip) : 0; }
 MS_EXPORT unsigned int ms_generation(void) { return rt.active ? rt.generation : 0; }
 MS_EXPORT unsigned long ms_datagrams_dropped(void) {

@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "src/transport/raw.h"
+#include "src/transport/restart.h"
 #include "src/transport/stub.h"
 #include "src/transport/vsocket.h"
 #include "src/transport/world.h"
@@ -49,13 +50,15 @@ namespace {
 void on_control_signal(int, siginfo_t*, void* context) {
   rewind_stub(static_cast<ucontext_t*>(context), true);
   __atomic_add_fetch(&rt.signals, 1, __ATOMIC_RELAXED);
-  if (!rt.active || held_in_handler()) return;
-  if (!try_lock()) {
-    rt.pending = 1;
-    return;
+  if (rt.active && !held_in_handler()) {
+    if (try_lock()) {
+      handle_control();
+      unlock();
+    } else {
+      rt.pending = 1;
+    }
   }
-  handle_control();
-  unlock();
+  restart_call(static_cast<ucontext_t*>(context));
 }
 
 // What the kernel's rt_sigaction takes; libc's wrapper is not async-signal-safe enough for the freshly restored process.

@@ -16,7 +16,6 @@ namespace msocket::transport {
 
 namespace {
 
-constexpr int kMaxThreads = 1024;
 constexpr long kLookAgainNs = 2'000'000;  // a thread that has not come by then may have ended, or blocks the signal
 
 struct World {
@@ -26,6 +25,7 @@ struct World {
   int count = 0;
   int ids[kMaxThreads];
   volatile uint8_t here[kMaxThreads];
+  void* volatile states[kMaxThreads];  // of those who stand
 };
 constinit World world = {};
 
@@ -66,57 +66,72 @@ void for_each_other_thread(F f) {
   raw::close(static_cast<int>(folder));
 }
 
-// True when the thread will not come: it has ended, or blocks the signal.
-bool will_not_come(int id) {
-  char path[64] = "/proc/self/task/", digits[16], text[4096];
+enum class Coming { kYes, kEnded, kBlocked };
+
+Coming will_come(int id) {
+  char text[4096];
+  if (!read_status(id, text, sizeof text)) return Coming::kEnded;
+  for (const char* line = text; *line; ++line) {
+    if (strncmp(line, "State:\tZ", 8) == 0 || strncmp(line, "State:\tX", 8) == 0) return Coming::kEnded;
+    if (strncmp(line, "SigBlk:\t", 8) == 0) {
+      // 16 hexadecimal digits, signal 64 first.
+      char digit = line[8 + (64 - wire::kControlSignal) / 4];
+      int value = digit >= 'a' ? digit - 'a' + 10 : digit - '0';
+      return value >> ((wire::kControlSignal - 1) % 4) & 1 ? Coming::kBlocked : Coming::kYes;
+    }
+    while (*line && *line != '\n') ++line;
+    if (!*line) break;
+  }
+  return Coming::kYes;
+}
+
+// True when there was somebody new. A thread that is not yet here may start another.
+bool call_others() {
+  bool somebody = false;
+  long pid = raw::getpid();
+  for_each_other_thread([&](int id) {
+    for (int i = 0; i < world.count; ++i)
+      if (world.ids[i] == id) return;
+    if (world.count == kMaxThreads) return;
+    world.ids[world.count] = id;
+    __atomic_add_fetch(&world.count, 1, __ATOMIC_SEQ_CST);
+    raw::sys(SYS_tgkill, pid, id, wire::kControlSignal);
+    somebody = true;
+  });
+  return somebody;
+}
+
+}  // namespace
+
+void (*hold_hook)(uint32_t);
+
+bool read_status(int id, char* text, unsigned long size) {
+  char path[64] = "/proc/self/task/", digits[16];
   int n = 0;
   for (int rest = id; rest; rest /= 10) digits[n++] = static_cast<char>('0' + rest % 10);
   char* p = path + strlen(path);
   while (n) *p++ = digits[--n];
   memcpy(p, "/status", 8);
   long fd = raw::sys(SYS_open, path, O_RDONLY | O_CLOEXEC, 0);
-  if (fd < 0) return true;
-  long length = raw::read(static_cast<int>(fd), text, sizeof text - 1);
+  if (fd < 0) return false;
+  long length = raw::read(static_cast<int>(fd), text, size - 1);
   raw::close(static_cast<int>(fd));
-  if (length <= 0) return true;
+  if (length <= 0) return false;
   text[length] = 0;
-  for (const char* line = text; *line; ++line) {
-    if (memcmp(line, "State:\tZ", 8) == 0 || memcmp(line, "State:\tX", 8) == 0) return true;
-    if (memcmp(line, "SigBlk:\t", 8) == 0) {
-      // 16 hexadecimal digits, signal 64 first.
-      char digit = line[8 + (64 - wire::kControlSignal) / 4];
-      int value = digit >= 'a' ? digit - 'a' + 10 : digit - '0';
-      return value >> ((wire::kControlSignal - 1) % 4) & 1;
-    }
-    while (*line && *line != '\n') ++line;
-    if (!*line) break;
-  }
-  return false;
+  return true;
 }
 
-}  // namespace
-
-void stop_world() {
-  if (world.stopping & 1 || alone()) return;
+void stop_world(bool surely) {
+  if (world.stopping & 1 || (alone() && !surely)) return;
   world.stopper = static_cast<int>(raw::gettid());
   world.count = 0;
   world.arrived = 0;
   memset(const_cast<uint8_t*>(world.here), 0, sizeof world.here);
+  for (auto& state : world.states) state = nullptr;
   __atomic_add_fetch(&world.stopping, 1, __ATOMIC_SEQ_CST);
-  long pid = raw::getpid();
   int settled = 0;
-  // A thread that is not yet here may start another: go round until nobody is new and everybody has come.
-  for (bool again = true; again;) {
-    again = false;
-    for_each_other_thread([&](int id) {
-      for (int i = 0; i < world.count; ++i)
-        if (world.ids[i] == id) return;
-      if (world.count == kMaxThreads) return;
-      world.ids[world.count] = id;
-      __atomic_add_fetch(&world.count, 1, __ATOMIC_SEQ_CST);
-      raw::sys(SYS_tgkill, pid, id, wire::kControlSignal);
-      again = true;
-    });
+  // Round until nobody is new and everybody has come.
+  while (call_others()) {
     for (;;) {
       uint32_t arrived = world.arrived;
       settled = 0;
@@ -126,7 +141,7 @@ void stop_world() {
       futex_wait(&world.arrived, arrived, &limit);
       if (world.arrived != arrived) continue;
       for (int i = 0; i < world.count; ++i)
-        if (!world.here[i] && will_not_come(world.ids[i])) world.here[i] = 1;
+        if (!world.here[i] && will_come(world.ids[i]) != Coming::kYes) world.here[i] = 1;
     }
   }
 }
@@ -137,16 +152,45 @@ void resume_world() {
   futex_wake(&world.stopping);
 }
 
+int absent_thread(int limit_ms) {
+  constexpr int kLookAgainMs = kLookAgainNs / 1'000'000;
+  int absent = 0;
+  for (int waited = 0; waited <= limit_ms; waited += kLookAgainMs) {
+    uint32_t arrived = world.arrived;
+    bool somebody_new = call_others();
+    absent = 0;
+    for (int i = 0; i < world.count; ++i)
+      if (!world.states[i] && will_come(world.ids[i]) != Coming::kEnded) absent = world.ids[i];
+    if (!absent && !somebody_new) return 0;
+    timespec limit{0, kLookAgainNs};
+    futex_wait(&world.arrived, arrived, &limit);
+  }
+  return absent;
+}
+
+void for_each_held(void (*f)(void*)) {
+  for (int i = 0; i < world.count; ++i)
+    if (world.states[i]) f(world.states[i]);
+}
+
 bool held_in_handler() {
   uint32_t stopping = world.stopping;
+  if (!(stopping & 1) || world.stopper == raw::gettid()) return false;
+  if (hold_hook) hold_hook(stopping);
+  else stand_still(stopping, &world);
+  return true;
+}
+
+void stand_still(uint32_t stopping, void* state) {
   int self = static_cast<int>(raw::gettid());
-  if (!(stopping & 1) || world.stopper == self) return false;
-  for (int i = 0; i < world.count; ++i)
-    if (world.ids[i] == self) world.here[i] = 1;
+  for (int i = 0; i < world.count; ++i) {
+    if (world.ids[i] != self) continue;
+    world.states[i] = state;
+    world.here[i] = 1;
+  }
   __atomic_add_fetch(&world.arrived, 1, __ATOMIC_SEQ_CST);
   futex_wake(&world.arrived);
   while (world.stopping == stopping) futex_wait(&world.stopping, stopping, nullptr);
-  return true;
 }
 
 void announce_change() {

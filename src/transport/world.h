@@ -10,13 +10,26 @@
 
 namespace msocket::transport {
 
+inline constexpr int kMaxThreads = 1024;
+
 /// Brings every other thread into the handler and holds it there. Does nothing when they are held already. Threads that
-/// block the control signal are left alone: they must not be inside calls of the library.
-void stop_world();
+/// block the control signal are left alone: they must not be inside calls of the library. `surely`: looks for others even
+/// when libc says that there are none.
+void stop_world(bool surely = false);
 /// Lets them go.
 void resume_world();
 /// In the handler: true when this thread was called here only to be held; it has been.
 bool held_in_handler();
+/// How a thread stands still in the handler: calls stand_still(stopping, what it has noted about itself) at the end.
+/// src/checkpoint puts its own here.
+extern void (*hold_hook)(uint32_t stopping);
+void stand_still(uint32_t stopping, void* state);
+/// With the world stopped: 0, or the id of a thread that lives and has not come after so long.
+int absent_thread(int limit_ms);
+/// What those who stand have noted.
+void for_each_held(void (*f)(void* state));
+/// /proc/self/task/ID/status, with a zero byte behind it. False: no such thread.
+bool read_status(int id, char* text, unsigned long size);
 /// Something has changed: waiting calls of every thread look again (rt.epoch).
 void announce_change();
 

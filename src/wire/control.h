@@ -52,6 +52,7 @@ enum class Control : uint16_t {
 };
 
 inline constexpr uint32_t kFlagRestore = 1;    ///< kStart: fill yourself from the image stream
+inline constexpr uint32_t kFlagNamespaces = 128;  ///< kStart: it has its own: ids and the monotonic clock are the image's
 inline constexpr uint32_t kFlagConnector = 2;  ///< this end opened the connection first
 /// kInstall: `text` begins with a wire::Answer, to be written on the new connection before the program can write.
 inline constexpr uint32_t kFlagAnswer = 8;

@@ -9,7 +9,7 @@
 namespace msocket::wire {
 
 inline constexpr uint64_t kImageMagic = 0x31676d4974656b73;  // "sketImg1"
-inline constexpr uint32_t kImageVersion = 2;
+inline constexpr uint32_t kImageVersion = 3;
 inline constexpr uint32_t kImageMaxRegions = 2048;
 inline constexpr uint32_t kImagePathMax = 200;
 
@@ -19,7 +19,7 @@ struct ImageHeader {
   uint32_t version = kImageVersion;
   uint32_t page_size = 4096;
   uint32_t regions = 0;
-  uint32_t pad = 0;
+  uint32_t threads = 1;
   uint64_t vdso_start = 0, vdso_end = 0;
   uint64_t brk_end = 0;
   uint64_t context = 0;      ///< address of the saved transport::arch::Context
@@ -30,6 +30,7 @@ struct ImageHeader {
   uint64_t robust_head = 0, robust_len = 0;
   uint64_t rseq_area = 0;
   uint32_t rseq_len = 0, rseq_sig = 0;
+  uint64_t thread_list = 0;  ///< address of an array of addresses of checkpoint::ThreadState; the first thread's first
 };
 
 enum class RegionKind : uint32_t { kAnon = 0, kFile = 1, kStack = 2, kHeap = 3, kSharedFile = 4 };

@@ -1,8 +1,8 @@
 /* SPDX-FileCopyrightText: 2026 The msocket authors
  * SPDX-License-Identifier: MIT
  *
- * Threads: each blocks in another call on a connection of its own while the peer moves; some block all signals. A process
- * with threads cannot move itself.
+ * Threads: each blocks in another call on a connection of its own while either end moves; some block all
+ * signals.
  */
 #include "calls.h"
 

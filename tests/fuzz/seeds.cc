@@ -130,7 +130,7 @@ void mirror() {
 void image() {
   ImageHeader header;
   memset(static_cast<void*>(&header), 0, sizeof header);
-  header = {.regions = 3, .context = 0x602100, .tid_field = 0x602000};
+  header = {.regions = 3, .context = 0x602100, .tid_field = 0x602000, .thread_list = 0x602200};
   ImageRegion text{.start = 0x400000, .end = 0x402000, .prot = 5, .kind = RegionKind::kFile, .path = "/bin/program"};
   ImageRegion data{.start = 0x602000, .end = 0x604000, .prot = 3, .kind = RegionKind::kAnon};
   ImageRegion stack{.start = 0x7ffe00000000, .end = 0x7ffe00021000, .prot = 3, .kind = RegionKind::kStack};

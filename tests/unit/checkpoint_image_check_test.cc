@@ -20,6 +20,7 @@ class ImageCheck : public testing::Test {
   ImageCheck() {
     header_.regions = 2;
     header_.context = 0x602100;
+    header_.thread_list = 0x602400;
     header_.vdso_start = 0x7fff00000000;
     header_.vdso_end = 0x7fff00002000;
     regions_[0] = {.start = 0x400000, .end = 0x402000, .prot = 5, .kind = RegionKind::kFile, .path = "/bin/program"};
@@ -60,6 +61,9 @@ TEST_F(ImageCheck, WhatMustNotBeMappedIsRefused) {
   EXPECT_FALSE(with([&] { regions_[1].kind = static_cast<RegionKind>(9); }));
   EXPECT_FALSE(with([&] { header_.context = 0x700000; })) << "to jump to nowhere";
   EXPECT_FALSE(with([&] { header_.tid_field = 0x604000 - 2; })) << "half outside";
+  EXPECT_FALSE(with([&] { header_.thread_list = 0x604000 - 4; })) << "half outside";
+  EXPECT_FALSE(with([&] { header_.threads = 0; }));
+  EXPECT_FALSE(with([&] { header_.threads = kMostThreads + 1; }));
 }
 
 TEST_F(ImageCheck, RunsAreInsideOneRegionAndInOrder) {

@@ -117,16 +117,18 @@ TEST(Layout, OfTheControlChannel) {
 }
 
 TEST(Layout, OfTheImage) {
-  EXPECT_EQ(kImageVersion, 2u);
+  EXPECT_EQ(kImageVersion, 3u);
   EXPECT_EQ(kImageMagic, 0x31676d4974656b73u);
-  EXPECT_LAYOUT(ImageHeader, 120);
+  EXPECT_LAYOUT(ImageHeader, 128);
   EXPECT_AT(ImageHeader, version, 8);
   EXPECT_AT(ImageHeader, regions, 16);
+  EXPECT_AT(ImageHeader, threads, 20);
   EXPECT_AT(ImageHeader, vdso_start, 24);
   EXPECT_AT(ImageHeader, brk_end, 40);
   EXPECT_AT(ImageHeader, context, 48);
   EXPECT_AT(ImageHeader, tid_field, 72);
   EXPECT_AT(ImageHeader, rseq_area, 104);
+  EXPECT_AT(ImageHeader, thread_list, 120);
   EXPECT_LAYOUT(ImageRegion, 240);
   EXPECT_AT(ImageRegion, offset, 16);
   EXPECT_AT(ImageRegion, prot, 24);
