@@ -7,7 +7,7 @@
 
 namespace msocket::checkpoint {
 
-/// transport::freeze_hook. Lock held. Owns both descriptors.
+/// transport::freeze_hook. Lock held. Owns both descriptors, and rt.freeze_sent_fd.
 void freeze(int image_fd, int mailbox_fd);
 
 /// Where libc caches the thread id, the rseq area and so on; found and checked once at start-up.

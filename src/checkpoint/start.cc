@@ -15,6 +15,7 @@
 #include "src/checkpoint/resources.h"
 #include "src/checkpoint/restore.h"
 #include "src/checkpoint/save.h"
+#include "src/checkpoint/tracking.h"
 #include "src/transport/channel.h"
 #include "src/transport/family.h"
 #include "src/transport/raw.h"
@@ -44,6 +45,8 @@ constexpr char kNoRoom[] = "the address range that the library needs for moving 
 void refuse_freeze(int image_fd, int mailbox_fd) {
   transport::close_own(image_fd);
   transport::close_own(mailbox_fd);
+  transport::close_own(rt.freeze_sent_fd);
+  rt.freeze_sent_fd = -1;
   wire::ControlRecord record;
   record.type = wire::Control::kFrozen;
   record.error = ECANCELED;
@@ -59,6 +62,7 @@ __attribute__((constructor)) void start() {
                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE);
   // Valgrind, for one, has no such addresses: the process has its virtual sockets all the same, and follows its peers.
   bool movable = at == reinterpret_cast<void*>(kBootAddress);
+  if (movable) boot()->check_image = getenv("MSOCKET_CHECK_IMAGE") != nullptr;
   say_hello();
   wire::ControlRecord start;
   int fds[wire::kMaxControlFds], count = 0;
@@ -84,6 +88,7 @@ __attribute__((constructor)) void start() {
   find_thread_fields();
   note_provided();
   transport::freeze_hook = movable ? freeze : refuse_freeze;
+  transport::track_hook = offer_tracking;
   rt.control_fd = wire::kControlFd;
   rt.vip = start.local.ip;
   rt.generation = start.local_gen;

@@ -25,6 +25,11 @@ std::string timeline_line(const proto::MoveReport& report) {
   line["total_ms"] = report.total_ms();
   line["generation"] = report.generation();
   line["connections"] = report.connections();
+  line["rounds"] = report.rounds();
+  line["precopied"] = report.precopied();
+  line["pause_bytes"] = report.pause_bytes();
+  line["precopy_ms"] = report.precopy_ms();
+  if (!report.no_precopy().empty()) line["no_precopy"] = report.no_precopy();
   return line.dump();
 }
 
