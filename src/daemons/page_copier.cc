@@ -67,6 +67,7 @@ void PageCopier::rounds_until_small() {
   begun_ = true;
   send({{&start, sizeof start}});
   uint64_t before = UINT64_MAX;
+  must_see_writes();
   for (int stuck = 0; progress_->round < kMostRounds && stuck < 2 && !progress_->stop;) {
     ++progress_->round;
     follow_layout();
@@ -74,12 +75,20 @@ void PageCopier::rounds_until_small() {
     rest_before_ = progress_->rest;
     sent_before_ = bytes_;
     copy_written();
+    must_see_writes();
     uint64_t rest = memory_.written();
     progress_->rest = rest;
     if (rest <= kSmall) break;
     if (rest > before / 4 * 3) ++stuck;
     before = rest;
   }
+}
+
+// A device writes past the page tables: what it has begun before a page was protected, nobody notices.
+void PageCopier::must_see_writes() {
+  if (!memory_.reads_directly()) return;
+  forget(std::vector<Run>(sent_.runs()));
+  throw std::runtime_error("it has a file open with O_DIRECT");
 }
 
 // The order matters: what is tracked when its pages are taken was there when the layout was read, or it would be new and untracked.

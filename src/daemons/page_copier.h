@@ -42,6 +42,7 @@ class PageCopier {
  private:
   using Run = PageSet::Run;
   void rounds_until_small();
+  void must_see_writes();
   void follow_layout();
   void copy_written();
   void copy_batch(const std::vector<Run>& pages);

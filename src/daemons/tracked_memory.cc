@@ -9,6 +9,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include <filesystem>
 #include <stdexcept>
 
 #include "src/checkpoint/image_check.h"
@@ -128,6 +129,16 @@ uint64_t TrackedMemory::written() const {
     }
   }
   return sum;
+}
+
+bool TrackedMemory::reads_directly() const {
+  std::error_code gone;
+  for (const auto& entry : std::filesystem::directory_iterator(file("fdinfo"), gone)) {
+    auto text = read_file(entry.path());
+    size_t at = text ? text->find("flags:") : std::string::npos;
+    if (at != std::string::npos && (strtoul(text->c_str() + at + 6, nullptr, 8) & O_DIRECT)) return true;
+  }
+  return false;
 }
 
 size_t TrackedMemory::read(const std::vector<PageSet::Run>& pages, char* to) const {

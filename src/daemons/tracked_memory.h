@@ -30,6 +30,8 @@ class TrackedMemory {
   std::vector<PageSet::Run> take_written(uint64_t* at, uint64_t end);
   /// How many bytes have been written since, what is not tracked included.
   uint64_t written() const;
+  /// Has it a file open whose reads go from the device into its memory?
+  bool reads_directly() const;
   /// Reads whole pages, in order; what cannot be read ends it. Returns the bytes read.
   size_t read(const std::vector<PageSet::Run>& pages, char* to) const;
 

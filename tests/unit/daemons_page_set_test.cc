@@ -15,13 +15,13 @@
 namespace msocket::daemons {
 namespace {
 
-using Run = PageSet::Run;
+using Pages = PageSet::Run;
 using wire::RegionKind;
 
 std::set<uint64_t> pages_of(const PageSet& set) {
   std::set<uint64_t> pages;
   uint64_t last = 0;
-  for (const Run& run : set.runs()) {
+  for (const Pages& run : set.runs()) {
     EXPECT_LT(run.start, run.end);
     if (!pages.empty()) {
       EXPECT_GT(run.start, last) << "neighbours are joined";
@@ -37,7 +37,7 @@ TEST(PageSet, IsTheSetThatASetIs) {
   PageSet set;
   std::set<uint64_t> expected;
   for (int round = 0; round < 500; ++round) {
-    std::vector<Run> runs;
+    std::vector<Pages> runs;
     for (uint64_t at = random() % 20; at < 300; at += random() % 40) {
       uint64_t end = at + 1 + random() % 15;
       runs.push_back({at, end});
@@ -46,7 +46,7 @@ TEST(PageSet, IsTheSetThatASetIs) {
     bool adds = random() % 2;
     if (adds) set.add(runs);
     else set.remove(runs);
-    for (const Run& run : runs)
+    for (const Pages& run : runs)
       for (uint64_t page = run.start; page < run.end; ++page) adds ? (void)expected.insert(page) : (void)expected.erase(page);
     ASSERT_EQ(pages_of(set), expected) << "round " << round;
     uint64_t start = random() % 300, end = start + random() % 100, at = start;
@@ -72,7 +72,7 @@ Pieces places(const std::vector<wire::ImageRegion>& regions) {
   for (const auto& one : regions) found.emplace_back(one.start, one.end);
   return found;
 }
-Pieces places(const std::vector<Run>& runs) {
+Pieces places(const std::vector<Pages>& runs) {
   Pieces found;
   for (const auto& one : runs) found.emplace_back(one.start, one.end);
   return found;
