@@ -28,8 +28,9 @@ void PageScanner::close() {
   fd_ = -1;
 }
 
-void PageScanner::range(uint64_t start, uint64_t end, bool all) {
+void PageScanner::range(uint64_t start, uint64_t end, bool all, bool anonymous) {
   all_ = all;
+  anonymous_ = anonymous;
   at_ = start;
   end_ = end;
 }
@@ -56,7 +57,7 @@ long PageScanner::scan(ScanRegion* found, int most, uint64_t told) {
   argument.end = end_;
   argument.vec = reinterpret_cast<uint64_t>(found);
   argument.vec_len = most < kBatch ? most : kBatch;
-  argument.category_inverted = argument.category_mask = kPageFile | kPageZero;
+  argument.category_inverted = argument.category_mask = anonymous_ ? kPageZero : kPageFile | kPageZero;
   argument.category_anyof_mask = kPagePresent | kPageSwapped;
   argument.return_mask = told;
   long n = raw::sys(SYS_ioctl, fd_, kScan, &argument);

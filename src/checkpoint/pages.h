@@ -24,8 +24,9 @@ class PageScanner {
   void close();
   int fd() const { return fd_; }
   /// Starts over on [start, end).
-  /// `all`: every page of it, whatever the kernel could find again in a file.
-  void range(uint64_t start, uint64_t end, bool all = false);
+  /// `all`: every page of it, whatever the kernel could find again in a file. `anonymous`: it is no mapping of a file; the kernel
+  /// need not look at each page's book then, which makes it ten times as fast.
+  void range(uint64_t start, uint64_t end, bool all = false, bool anonymous = false);
   /// Fills up to `most` runs; 0: the range is done; negative: -errno.
   long next(PageRun* runs, int most);
   /// The same, with more about each run; without the ioctl none is clean.
@@ -38,7 +39,7 @@ class PageScanner {
   int fd_ = -1;
   bool ioctl_works_ = true;
   uint64_t at_ = 0, end_ = 0;
-  bool all_ = false;
+  bool all_ = false, anonymous_ = false;
 };
 
 }  // namespace msocket::checkpoint

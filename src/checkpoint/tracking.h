@@ -49,7 +49,7 @@ class RegionRest {
  public:
   RegionRest(PageScanner* scanner, SentList* sent, const wire::ImageRegion& region)
       : scanner_(scanner), sent_(sent), file_(region.kind == wire::RegionKind::kFile), at_(region.start), end_(region.end) {
-    scanner->range(region.start, region.end, region.all);
+    scanner->range(region.start, region.end, region.all, !file_);
   }
   /// Calls add(wire::ImagePart, start, end); 0 or -errno.
   template <class F>

@@ -310,7 +310,6 @@ awaitable<void> Mover::commit(Move& move) {
   transport::send_record(move.mailbox.get(), &go, sizeof go, &stream, 1);
   move.mailbox.reset();
   move.stream.reset();
-  move.precopy.end();
   Place place{move.to.name(), move.to.address(), static_cast<uint16_t>(move.to.port()), move.generation};
   if (place.node != node_.name()) node_.departed[rank->vip] = place;
   node_.directory.learn(rank->vip, place);
@@ -367,6 +366,7 @@ awaitable<void> Mover::drain(std::shared_ptr<Move> move) {
   Link::Ptr home = rank->home;
   if (home && home->open()) home->notify(moved());
   co_await wait_until(rank->changed, kDrainWarning, [&] { return rank->exited; });
+  move->precopy.end();  // not before: of a process that has ended there is nothing to be undone
   node_.drop(rank);
   co_await node_.datagrams().wait_forwarded(rank->vip);
   bool gone = co_await wait_until(move->changed, kDrainWarning, [&] { return move->mirror_exited; });

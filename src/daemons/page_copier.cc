@@ -71,12 +71,12 @@ void PageCopier::rounds_until_small() {
   for (int stuck = 0; progress_->round < kMostRounds && stuck < 2 && !progress_->stop;) {
     ++progress_->round;
     follow_layout();
-    if (progress_->round == 1) progress_->rest = memory_.written();
+    if (progress_->round == 1) progress_->rest = memory_.written(layout_.areas());
     rest_before_ = progress_->rest;
     sent_before_ = bytes_;
     copy_written();
     must_see_writes();
-    uint64_t rest = memory_.written();
+    uint64_t rest = memory_.written(memory_.areas().areas);
     progress_->rest = rest;
     if (rest <= kSmall) break;
     if (rest > before / 4 * 3) ++stuck;
@@ -135,7 +135,7 @@ void PageCopier::copy_written() {
         flush();
         // Up to a border of huge pages: one that is protected in part would be split.
         uint64_t stop = std::min(area.end, (at + kTake) & ~(kHuge - 1));
-        taken = memory_.take_written(&at, stop);
+        taken = memory_.take_written(area, &at, stop);
         for (Run run : taken)
           while (run.start < run.end) {
             uint64_t end = std::min(run.end, run.start + (kBatch - bytes));

@@ -95,14 +95,20 @@ std::vector<PageSet::Run> TrackedMemory::track(const std::vector<wire::ImageRegi
   return fresh;
 }
 
-std::vector<PageSet::Run> TrackedMemory::take_written(uint64_t* at, uint64_t end) {
-  std::vector<PageSet::Run> pages;
-  ScanRequest request{};
-  request.flags = kScanProtect;
-  request.category_inverted = kPageFile | kPageZero;
-  request.category_mask = kPageFile | kPageZero | kPageWritten;
+// In anonymous memory no page is a file's: the kernel need not look.
+void TrackedMemory::ask_written(ScanRequest& request, const wire::ImageRegion& area) {
+  uint64_t not_these = area.kind == wire::RegionKind::kFile ? kPageFile | kPageZero : kPageZero;
+  request.category_inverted = not_these;
+  request.category_mask = not_these | kPageWritten;
   request.category_anyof_mask = kPagePresent | kPageSwapped;
   request.return_mask = kPageWritten;
+}
+
+std::vector<PageSet::Run> TrackedMemory::take_written(const wire::ImageRegion& area, uint64_t* at, uint64_t end) {
+  std::vector<PageSet::Run> pages;
+  ScanRequest request{};
+  ask_written(request, area);
+  request.flags = kScanProtect;
   request.start = *at;
   request.end = end;
   long n = scan(request);
@@ -112,20 +118,16 @@ std::vector<PageSet::Run> TrackedMemory::take_written(uint64_t* at, uint64_t end
   return pages;
 }
 
-uint64_t TrackedMemory::written() const {
+uint64_t TrackedMemory::written(const std::vector<wire::ImageRegion>& areas) const {
   uint64_t sum = 0;
   ScanRequest request{};
-  request.category_inverted = kPageFile | kPageZero;
-  request.category_mask = kPageFile | kPageZero | kPageWritten;
-  request.category_anyof_mask = kPagePresent | kPageSwapped;
-  request.return_mask = kPageWritten;
-  for (request.end = kUserEnd; request.start < request.end; request.start = request.walk_end) {
-    long n = scan(request);
-    if (n < 0) throw std::runtime_error(std::string("its pages cannot be looked at: ") + strerror(errno));
-    for (long i = 0; i < n; ++i) {
-      const ScanRegion& run = request.found[i];
-      bool own = run.start >= kBootAddress && run.end <= kBootAddress + kBootSize;
-      if (!own) sum += run.end - run.start;
+  for (const auto& area : areas) {
+    ask_written(request, area);
+    request.end = area.end;
+    for (request.start = area.start; request.start < request.end; request.start = request.walk_end) {
+      long n = scan(request);
+      if (n < 0) throw std::runtime_error(std::string("its pages cannot be looked at: ") + strerror(errno));
+      for (long i = 0; i < n; ++i) sum += request.found[i].end - request.found[i].start;
     }
   }
   return sum;

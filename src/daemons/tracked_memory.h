@@ -25,11 +25,11 @@ class TrackedMemory {
   MemoryAreas areas() const;
   /// Registers what of the areas is not tracked yet. Returns that: whatever was known of its pages is worth nothing.
   std::vector<PageSet::Run> track(const std::vector<wire::ImageRegion>& areas);
-  /// Pages of [*at, end) that were written since they were found last, ascending; from now on they count as not written. *at moves
+  /// Pages of [*at, end), a part of the area, that were written since they were found last, ascending; from now on they count as not written. *at moves
   /// on to where it has looked.
-  std::vector<PageSet::Run> take_written(uint64_t* at, uint64_t end);
-  /// How many bytes have been written since, what is not tracked included.
-  uint64_t written() const;
+  std::vector<PageSet::Run> take_written(const wire::ImageRegion& area, uint64_t* at, uint64_t end);
+  /// How many bytes of the areas have been written since; where they are not tracked all of them.
+  uint64_t written(const std::vector<wire::ImageRegion>& areas) const;
   /// Has it a file open whose reads go from the device into its memory?
   bool reads_directly() const;
   /// Reads whole pages, in order; what cannot be read ends it. Returns the bytes read.
@@ -37,6 +37,7 @@ class TrackedMemory {
 
  private:
   long scan(struct ScanRequest& request) const;
+  static void ask_written(struct ScanRequest& request, const wire::ImageRegion& area);
   std::string file(const char* name) const { return "/proc/" + std::to_string(pid_) + "/" + name; }
   pid_t pid_;
   ScopedFd userfault_, pagemap_;

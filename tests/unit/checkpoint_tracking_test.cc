@@ -51,7 +51,7 @@ class Tracking : public testing::Test {
   }
   std::set<size_t> take() {
     std::set<size_t> found;
-    for (uint64_t at = start(); at < area().end;) found.merge(numbers(memory_.take_written(&at, area().end)));
+    for (uint64_t at = start(); at < area().end;) found.merge(numbers(memory_.take_written(area(), &at, area().end)));
     return found;
   }
   /// What a frozen process would do about its region, when `sent` is on the other side.
@@ -87,7 +87,7 @@ TEST_F(Tracking, WhatIsWrittenIsFoundOnce) {
   for (size_t page : {0, 1, 500, 999}) touch(page);
   ScopedFd zero(open("/dev/zero", O_RDONLY | O_CLOEXEC));
   EXPECT_EQ(read(zero.get(), at_ + 10 * kPage, 3), 3) << "the kernel writes for us";
-  EXPECT_GE(memory_.written(), 5 * kPage);
+  EXPECT_GE(memory_.written({area()}), 5 * kPage);
   EXPECT_EQ(take(), (std::set<size_t>{0, 1, 10, 500, 999}));
   EXPECT_TRUE(take().empty());
 }
