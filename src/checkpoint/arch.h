@@ -13,6 +13,9 @@ struct Context {
   uint32_t mxcsr, x87_control;
 };
 
+/// What glibc registers its restartable sequences with.
+inline constexpr unsigned kRseqSignature = 0x53053053;
+
 }  // namespace msocket::checkpoint
 
 /// Like setjmp: returns 0 when it saves, 1 when msocket_context_resume comes back to it, perhaps in another process.

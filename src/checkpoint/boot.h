@@ -19,6 +19,10 @@ struct Boot {
   int image_fd, mirror_fd, control_fd;
   unsigned char cpus[128];    ///< the process's affinity as the daemon gave it
   uint64_t bytes;             ///< of the image, counted while it came in
+  bool check_image;           ///< MSOCKET_CHECK_IMAGE: the image carries sums of its regions, to be compared
+  uint64_t stack_low;         ///< begin of the stack's mapping, while it is being filled
+  wire::ImageStart image;
+  wire::ImageRegion piece;    ///< of a region, before the state has come
   wire::ImageHeader header;
   wire::ImageRegion regions[wire::kImageMaxRegions];
   char maps_text[512 * 1024];

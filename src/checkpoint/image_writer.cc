@@ -10,13 +10,16 @@
 
 #include "src/checkpoint/boot.h"
 #include "src/checkpoint/maps.h"
+#include "src/checkpoint/image_sum.h"
 #include "src/checkpoint/pages.h"
+#include "src/checkpoint/tracking.h"
 #include "src/transport/raw.h"
 
 namespace msocket::checkpoint {
 
 namespace {
 
+using wire::ImagePart;
 using wire::ImageRegion;
 using wire::ImageRun;
 using wire::RegionKind;
@@ -58,6 +61,48 @@ long write_vectors(int fd, iovec* parts, int count) {
   }
   return 0;
 }
+
+// Gathers parts and sends many at a time.
+class PartSender {
+ public:
+  explicit PartSender(int fd) : fd_(fd) {}
+  void add(ImagePart part, uint64_t addr, uint64_t len) {
+    if (count_ == kMost) flush();
+    heads_[count_] = {part, addr, len};
+    vectors_[2 * count_] = {&heads_[count_], sizeof(ImageRun)};
+    vectors_[2 * count_ + 1] = {reinterpret_cast<void*>(addr), part == ImagePart::kPages ? len : 0};
+    ++count_;
+  }
+  long flush() {
+    if (result_ == 0 && count_) result_ = write_vectors(fd_, vectors_, 2 * count_);
+    count_ = 0;
+    return result_;
+  }
+
+ private:
+  static constexpr int kMost = 64;
+  int fd_, count_ = 0;
+  long result_ = 0;
+  ImageRun heads_[kMost];
+  iovec vectors_[2 * kMost];
+};
+
+// Pages that this code itself must be able to read while they are sent.
+class Readable {
+ public:
+  explicit Readable(const ImageRegion& region) : region_(region), hidden_(!(region.prot & PROT_READ)) {
+    if (hidden_) protect(PROT_READ);
+  }
+  ~Readable() {
+    if (hidden_) protect(region_.prot);
+  }
+  bool hidden() const { return hidden_; }
+
+ private:
+  void protect(uint32_t prot) { raw::sys(SYS_mprotect, region_.start, region_.end - region_.start, prot); }
+  const ImageRegion& region_;
+  bool hidden_;
+};
 
 }  // namespace
 
@@ -118,43 +163,39 @@ bool list_regions(wire::ImageHeader* header, ImageRegion* regions, char* text, u
   return true;
 }
 
-long write_image(int fd, const wire::ImageHeader& header, const ImageRegion* regions, unsigned long* bytes) {
-  constexpr int kMost = 64;
-  PageRun runs[kMost];
-  ImageRun heads[kMost];
-  iovec parts[2 * kMost];
-  long r = raw::send_all(fd, &header, sizeof header);
-  if (r == 0) r = raw::send_all(fd, regions, header.regions * sizeof(ImageRegion));
-  *bytes = sizeof header + header.regions * sizeof(ImageRegion);
+long write_image(int fd, const wire::ImageHeader& header, const ImageRegion* regions, int sent_fd, bool begun,
+                 bool with_sums) {
+  long r = 0;
+  if (!begun) {
+    wire::ImageStart start;
+    start.vdso_start = header.vdso_start;
+    start.vdso_end = header.vdso_end;
+    r = raw::send_all(fd, &start, sizeof start);
+  }
+  ImageRun state{ImagePart::kState, 0, 0};
+  iovec head[] = {{&state, sizeof state},
+                  {const_cast<wire::ImageHeader*>(&header), sizeof header},
+                  {const_cast<ImageRegion*>(regions), header.regions * sizeof(ImageRegion)}};
+  if (r == 0) r = write_vectors(fd, head, 3);
   PageScanner scanner;
   if (r == 0) r = scanner.open();
+  SentList sent(sent_fd);
+  PartSender out(fd);
   for (uint32_t i = 0; i < header.regions && r == 0; ++i) {
-    const ImageRegion& region = regions[i];
-    scanner.range(region.start, region.end, region.all);
-    bool unreadable = !(region.prot & PROT_READ);
-    for (;;) {
-      long n = scanner.next(runs, kMost);
-      if (n <= 0) {
-        r = n;
-        break;
-      }
-      auto at = reinterpret_cast<void*>(region.start);
-      if (unreadable) raw::sys(SYS_mprotect, at, region.end - region.start, PROT_READ);
-      for (long k = 0; k < n; ++k) {
-        heads[k] = {runs[k].start, runs[k].end - runs[k].start};
-        parts[2 * k] = {&heads[k], sizeof heads[k]};
-        parts[2 * k + 1] = {reinterpret_cast<void*>(runs[k].start), heads[k].len};
-        *bytes += sizeof heads[k] + heads[k].len;
-      }
-      r = write_vectors(fd, parts, static_cast<int>(2 * n));
-      if (unreadable) raw::sys(SYS_mprotect, at, region.end - region.start, region.prot);
-      if (r < 0) break;
-    }
+    Readable readable(regions[i]);
+    RegionRest rest(&scanner, &sent, regions[i]);
+    r = rest.each([&](ImagePart part, uint64_t start, uint64_t end) { out.add(part, start, end - start); });
+    if (readable.hidden() && r == 0) r = out.flush();
+  }
+  if (r == 0) r = out.flush();
+  LiveStack live(header);
+  for (uint32_t i = 0; with_sums && i < header.regions && r == 0; ++i) {
+    Readable readable(regions[i]);
+    out.add(ImagePart::kSum, regions[i].start, sum_of(scanner.fd(), regions[i], live));
   }
   scanner.close();
-  ImageRun end{};
-  if (r == 0) r = raw::send_all(fd, &end, sizeof end);
-  return r;
+  out.add(ImagePart::kEnd, 0, 0);
+  return r == 0 ? out.flush() : r;
 }
 
 }  // namespace msocket::checkpoint

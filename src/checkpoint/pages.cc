@@ -4,23 +4,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <sys/ioctl.h>
 
+#include "src/checkpoint/pagemap.h"
 #include "src/transport/raw.h"
 
 namespace msocket::checkpoint {
 
 namespace {
-// <linux/fs.h> of Debian 12 does not know the call yet.
-struct ScanArgument {
-  uint64_t size, flags, start, end, walk_end, vec, vec_len, max_pages;
-  uint64_t category_inverted, category_mask, category_anyof_mask, return_mask;
-};
-struct ScanRegion {
-  uint64_t start, end, categories;
-};
-constexpr unsigned long kScan = _IOWR('f', 16, ScanArgument);
-constexpr uint64_t kFile = 1 << 2, kPresent = 1 << 3, kSwapped = 1 << 4, kZero = 1 << 5;
 
 constexpr uint64_t kMapPresent = 1ull << 63, kMapSwapped = 1ull << 62, kMapFile = 1ull << 61;
 constexpr uint64_t kPage = 4096;
@@ -38,8 +28,9 @@ void PageScanner::close() {
   fd_ = -1;
 }
 
-void PageScanner::range(uint64_t start, uint64_t end, bool all) {
+void PageScanner::range(uint64_t start, uint64_t end, bool all, bool anonymous) {
   all_ = all;
+  anonymous_ = anonymous;
   at_ = start;
   end_ = end;
 }
@@ -59,20 +50,25 @@ long PageScanner::next(PageRun* runs, int most) {
   return next_by_read(runs, most);
 }
 
-long PageScanner::next_by_ioctl(PageRun* runs, int most) {
-  ScanRegion found[kBatch];
+long PageScanner::scan(ScanRegion* found, int most, uint64_t told) {
   ScanArgument argument{};
   argument.size = sizeof argument;
   argument.start = at_;
   argument.end = end_;
   argument.vec = reinterpret_cast<uint64_t>(found);
   argument.vec_len = most < kBatch ? most : kBatch;
-  argument.category_inverted = argument.category_mask = kFile | kZero;
-  argument.category_anyof_mask = kPresent | kSwapped;
-  argument.return_mask = kPresent;
+  argument.category_inverted = argument.category_mask = anonymous_ ? kPageZero : kPageFile | kPageZero;
+  argument.category_anyof_mask = kPagePresent | kPageSwapped;
+  argument.return_mask = told;
   long n = raw::sys(SYS_ioctl, fd_, kScan, &argument);
+  if (n >= 0) at_ = argument.walk_end;
+  return n;
+}
+
+long PageScanner::next_by_ioctl(PageRun* runs, int most) {
+  ScanRegion found[kBatch];
+  long n = scan(found, most, kPagePresent);
   if (n < 0) return n;
-  at_ = argument.walk_end;
   // Neighbours that differ only in being present or swapped come as two: join them.
   int count = 0;
   for (long i = 0; i < n; ++i) {
@@ -80,6 +76,24 @@ long PageScanner::next_by_ioctl(PageRun* runs, int most) {
     else runs[count++] = {found[i].start, found[i].end};
   }
   return count;
+}
+
+long PageScanner::next_found(FoundRun* runs, int most) {
+  if (at_ >= end_) return 0;
+  if (ioctl_works_ && !all_) {
+    ScanRegion found[kBatch];
+    long n = scan(found, most, kPagePresent | kPageSwapped | kPageTracked | kPageWritten);
+    for (long i = 0; i < n; ++i) {
+      uint64_t is = found[i].categories;
+      runs[i] = {found[i].start, found[i].end, (is & kPageTracked) && !(is & kPageWritten), (is & kPageSwapped) != 0};
+    }
+    if (n != -ENOTTY && n != -EINVAL) return n;
+    ioctl_works_ = false;
+  }
+  PageRun plain[kBatch];
+  long n = next(plain, most < kBatch ? most : kBatch);
+  for (long i = 0; i < n; ++i) runs[i] = {plain[i].start, plain[i].end, false, false};
+  return n;
 }
 
 long PageScanner::next_by_read(PageRun* runs, int most) {

@@ -12,6 +12,7 @@
 #include "src/checkpoint/arch.h"
 #include "src/checkpoint/boot.h"
 #include "src/checkpoint/image_check.h"
+#include "src/checkpoint/image_sum.h"
 #include "src/checkpoint/maps.h"
 #include "src/checkpoint/threads.h"
 #include "src/transport/raw.h"
@@ -20,6 +21,7 @@ namespace msocket::checkpoint {
 
 namespace {
 
+using wire::ImagePart;
 using wire::ImageRegion;
 using wire::RegionKind;
 
@@ -69,8 +71,12 @@ __attribute__((always_inline)) inline bool same_path(const Map& a, const Map& b)
   return true;
 }
 
-// Unmaps all but: the bootstrap area, the kernel's pages, the stack, the heap (emptied), and the read-only parts of the file that
-// this code is in. Returns how many ranges of that file were kept.
+__attribute__((always_inline)) inline bool is_boot(const Map& map) {
+  return map.start >= kBootAddress && map.end <= kBootAddress + kBootSize;
+}
+
+// Unmaps all but: the bootstrap area, the kernel's pages, the stack and the heap (both emptied), and the read-only parts of the
+// file that this code is in. Returns how many ranges of that file were kept.
 __attribute__((always_inline)) inline int clear_address_space(Boot* b, Kept* kept, int most, uint64_t here) {
   long length = read_maps(b->maps_text, sizeof b->maps_text);
   if (length < 0) fail(b, "cannot read the memory map", nullptr, length);
@@ -81,9 +87,9 @@ __attribute__((always_inline)) inline int clear_address_space(Boot* b, Kept* kep
   int count = 0;
   p = b->maps_text;
   while (next_map(p, end, &map)) {
-    if (map.start >= kBootAddress && map.end <= kBootAddress + kBootSize) continue;
-    if (path_starts(map, "[v") || path_starts(map, "[stack]")) continue;
-    if (path_starts(map, "[heap]")) {
+    if (is_boot(map) || path_starts(map, "[v")) continue;
+    if (path_starts(map, "[stack]")) b->stack_low = map.start;
+    if (path_starts(map, "[heap]") || path_starts(map, "[stack]")) {
       raw::sys(SYS_madvise, map.start, map.end - map.start, MADV_DONTNEED);
       continue;
     }
@@ -96,19 +102,8 @@ __attribute__((always_inline)) inline int clear_address_space(Boot* b, Kept* kep
   return count;
 }
 
-__attribute__((always_inline)) inline void make_region(Boot* b, const ImageRegion& region, const Kept* kept, int count) {
-  auto* at = reinterpret_cast<void*>(region.start);
-  size_t length = region.end - region.start;
-  if (region.kind == RegionKind::kStack) return;  // grows by itself when it is filled
-  if (region.kind == RegionKind::kHeap) {
-    raw::sys(SYS_mprotect, at, length, PROT_READ | PROT_WRITE);
-    return;
-  }
-  for (int i = 0; i < count; ++i) {
-    if (kept[i].start != region.start) continue;
-    if (!(region.prot & PROT_EXEC)) raw::sys(SYS_mprotect, at, length, PROT_READ | PROT_WRITE);
-    return;
-  }
+// Room for [start, end) of a region, to be filled; what is there goes.
+__attribute__((always_inline)) inline void map_part(Boot* b, const ImageRegion& region, uint64_t start, uint64_t end) {
   int flags = MAP_PRIVATE | MAP_FIXED, fd = -1;
   if (region.kind == RegionKind::kFile) {
     fd = static_cast<int>(raw::sys(SYS_openat, AT_FDCWD, region.path, O_RDONLY | O_CLOEXEC));
@@ -116,7 +111,8 @@ __attribute__((always_inline)) inline void make_region(Boot* b, const ImageRegio
   } else {
     flags |= MAP_ANONYMOUS | MAP_NORESERVE;
   }
-  void* got = raw::mmap(at, length, PROT_READ | PROT_WRITE, flags, fd, static_cast<long>(region.offset));
+  void* got = raw::mmap(reinterpret_cast<void*>(start), end - start, PROT_READ | PROT_WRITE, flags, fd,
+                        static_cast<long>(region.kind == RegionKind::kFile ? region.offset + (start - region.start) : 0));
   if (fd >= 0) raw::close(fd);
   if (raw::failed(got)) fail(b, "no memory for its regions ", region.path, reinterpret_cast<long>(got));
 }
@@ -144,23 +140,174 @@ __attribute__((always_inline)) inline void start_threads(Boot* b) {
   }
 }
 
+// A region, or a part of one, of which pages come while the process still runs in its old place.
+__attribute__((always_inline)) inline void make_piece(Boot* b, const ImageRegion& piece, const Kept* kept, int count) {
+  for (int i = 0; i < count; ++i) {
+    if (piece.end <= kept[i].start || piece.start >= kept[i].end) continue;
+    if (piece.kind != RegionKind::kFile || piece.start < kept[i].start || piece.end > kept[i].end)
+      fail(b, "the image is damaged", nullptr, EINVAL);
+    if (!(piece.prot & PROT_EXEC))
+      raw::sys(SYS_mprotect, piece.start, piece.end - piece.start, PROT_READ | PROT_WRITE);
+    return;
+  }
+  if (piece.kind == RegionKind::kStack) {  // grows by itself when it is filled; something may have been in its way
+    uint64_t end = piece.end < b->stack_low ? piece.end : b->stack_low;
+    if (piece.start < end) raw::munmap(reinterpret_cast<void*>(piece.start), end - piece.start);
+    return;
+  }
+  if (piece.kind == RegionKind::kHeap) {
+    auto now = static_cast<uint64_t>(raw::sys(SYS_brk, 0));
+    uint64_t from = (now + kPageSize - 1) & ~(kPageSize - 1);
+    if (piece.end > from) {
+      raw::munmap(reinterpret_cast<void*>(from), piece.end - from);
+      raw::sys(SYS_brk, piece.end);  // what it cannot do is tried again when all is known
+    }
+  }
+  map_part(b, piece, piece.start, piece.end);
+}
+
+// Is the mapping what the region is to be?
+__attribute__((always_inline)) inline bool same_ground(const ImageRegion& region, const Map& map) {
+  if (map.shared) return false;
+  if (region.kind == RegionKind::kStack) return path_starts(map, "[stack]");
+  if (region.kind != RegionKind::kFile)
+    return map.path_length == 0 || path_starts(map, "[heap]") || path_starts(map, "[anon");
+  uint32_t i = 0;
+  for (; i < map.path_length; ++i)
+    if (region.path[i] != map.path[i]) return false;
+  return region.path[i] == 0 && map.offset - map.start == region.offset - region.start;
+}
+
+// Makes the address space that of the image. What is already there and right keeps its pages.
+__attribute__((always_inline)) inline void settle_layout(Boot* b, uint64_t here) {
+  const wire::ImageHeader& header = b->header;
+  long length = read_maps(b->maps_text, sizeof b->maps_text);
+  if (length < 0) fail(b, "cannot read the memory map", nullptr, length);
+  const char *end = b->maps_text + length, *p = b->maps_text;
+  Map map;
+  uint32_t first = 0;
+  while (next_map(p, end, &map)) {
+    if (is_boot(map) || path_starts(map, "[v") || (map.start <= here && here < map.end)) continue;
+    bool stays = path_starts(map, "[stack]") || path_starts(map, "[heap]");
+    while (first < header.regions && b->regions[first].end <= map.start) ++first;
+    uint64_t at = map.start;
+    for (uint32_t i = first; at < map.end; ++i) {
+      bool over = i < header.regions && b->regions[i].start < map.end;
+      uint64_t stop = !over ? map.end : b->regions[i].start > at ? b->regions[i].start : at;
+      if (stop > at && !stays) raw::munmap(reinterpret_cast<void*>(at), stop - at);
+      if (!over) break;
+      at = stop;
+      stop = b->regions[i].end < map.end ? b->regions[i].end : map.end;
+      if (!same_ground(b->regions[i], map)) raw::munmap(reinterpret_cast<void*>(at), stop - at);
+      at = stop;
+    }
+  }
+  if (raw::sys(SYS_brk, header.brk_end) != static_cast<long>(header.brk_end))
+    fail(b, "the heap cannot be put at its old place", nullptr, ENOMEM);
+  length = read_maps(b->maps_text, sizeof b->maps_text);
+  if (length < 0) fail(b, "cannot read the memory map", nullptr, length);
+  p = b->maps_text;
+  end = p + length;
+  bool more = next_map(p, end, &map);
+  for (uint32_t i = 0; i < header.regions; ++i) {
+    const ImageRegion& region = b->regions[i];
+    for (uint64_t at = region.start; at < region.end;) {
+      while (more && map.end <= at) more = next_map(p, end, &map);
+      uint64_t stop = more && map.start < region.end ? map.start : region.end;
+      if (stop > at) {
+        if (region.kind != RegionKind::kStack) map_part(b, region, at, stop);
+        at = stop;
+        continue;
+      }
+      stop = map.end < region.end ? map.end : region.end;
+      if ((map.prot & (PROT_READ | PROT_WRITE)) != (PROT_READ | PROT_WRITE) && !(map.prot & PROT_EXEC))
+        raw::sys(SYS_mprotect, at, stop - at, PROT_READ | PROT_WRITE);
+      at = stop;
+    }
+  }
+}
+
+__attribute__((always_inline)) inline void take_pages(Boot* b, const wire::ImageRun& run) {
+  if (run.part == ImagePart::kDrop) {
+    raw::sys(SYS_madvise, run.addr, run.len, MADV_DONTNEED);
+    return;
+  }
+  b->bytes += run.len;
+  if (long r = read_exact(b->image_fd, reinterpret_cast<void*>(run.addr), run.len); r < 0)
+    fail(b, r == -EFAULT ? "a page has no place to go" : "the image ended early", nullptr, r);
+}
+
+__attribute__((always_inline)) inline void next_run(Boot* b, wire::ImageRun* run) {
+  if (long r = read_exact(b->image_fd, run, sizeof *run); r < 0) fail(b, "the image ended early", nullptr, r);
+  b->bytes += sizeof *run;
+}
+
+// Everything up to the state: the process still runs in its old place.
+__attribute__((always_inline)) inline void take_early_pages(Boot* b, const Kept* kept, int count) {
+  uint64_t vdso_start = b->image.vdso_start, vdso_end = b->image.vdso_end;
+  for (;;) {
+    wire::ImageRun run;
+    next_run(b, &run);
+    if (run.part == ImagePart::kState) return;
+    if (run.part == ImagePart::kRegion) {
+      if (long r = read_exact(b->image_fd, &b->piece, sizeof b->piece); r < 0) fail(b, "the image ended early", nullptr, r);
+      b->bytes += sizeof b->piece;
+      if (!good_region(b->piece, vdso_start, vdso_end)) fail(b, "the image is damaged", nullptr, EINVAL);
+      make_piece(b, b->piece, kept, count);
+      continue;
+    }
+    bool good = run.part == ImagePart::kPages || run.part == ImagePart::kDrop;
+    if (!good || !good_place(run.addr, run.len, vdso_start, vdso_end)) fail(b, "the image is damaged", nullptr, EINVAL);
+    take_pages(b, run);
+  }
+}
+
+// The sum of a region as the frozen process had it. A kernel without PAGEMAP_SCAN makes none.
+__attribute__((always_inline)) inline void check_sum(Boot* b, const wire::ImageRun& run) {
+  const ImageRegion* region = nullptr;
+  for (uint32_t i = 0; i < b->header.regions; ++i)
+    if (b->regions[i].start == run.addr) region = &b->regions[i];
+  if (!region) fail(b, "the image is damaged", nullptr, EINVAL);
+  auto pagemap = static_cast<int>(raw::sys(SYS_openat, AT_FDCWD, "/proc/self/pagemap", O_RDONLY | O_CLOEXEC));
+  uint64_t sum = sum_of(pagemap, *region, LiveStack(b->header));
+  raw::close(pagemap);
+  if (sum == run.len) return;
+  char number[20];
+  int n = 0;
+  for (int shift = 44; shift >= 0; shift -= 4) {
+    auto digit = static_cast<int>(run.addr >> shift & 15);
+    number[n++] = static_cast<char>(digit < 10 ? '0' + digit : 'a' + digit - 10);
+  }
+  number[n] = 0;
+  fail(b, "the new memory is not the old one's, at ", number, EIO);
+}
+
 __attribute__((noinline)) void refill(void* argument) {
   auto* b = static_cast<Boot*>(argument);
   const wire::ImageHeader& header = b->header;
   Kept kept[16];
   auto here = reinterpret_cast<uint64_t>(__builtin_return_address(0));
   int count = clear_address_space(b, kept, 16, here);
-  if (raw::sys(SYS_brk, header.brk_end) != static_cast<long>(header.brk_end))
-    fail(b, "the heap cannot be put at its old place", nullptr, ENOMEM);
-  for (uint32_t i = 0; i < header.regions; ++i) make_region(b, b->regions[i], kept, count);
+  take_early_pages(b, kept, count);
+  if (long r = read_exact(b->image_fd, &b->header, sizeof b->header); r < 0) fail(b, "the image ended early", nullptr, r);
+  if (const char* why = why_not_header(header)) fail(b, why, nullptr, EINVAL);
+  if (header.vdso_start != b->image.vdso_start || header.vdso_end != b->image.vdso_end)
+    fail(b, "the image is damaged", nullptr, EINVAL);
+  if (long r = read_exact(b->image_fd, b->regions, header.regions * sizeof(ImageRegion)); r < 0)
+    fail(b, "the image ended early", nullptr, r);
+  if (!good_regions(header, b->regions)) fail(b, "the image is damaged", nullptr, EINVAL);
+  b->bytes += sizeof header + header.regions * sizeof(ImageRegion);
+  settle_layout(b, here);
   for (uint64_t filled = 0;;) {
     wire::ImageRun run;
-    if (long r = read_exact(b->image_fd, &run, sizeof run); r < 0) fail(b, "the image ended early", nullptr, r);
-    b->bytes += sizeof run + run.len;
-    if (run.len == 0) break;
+    next_run(b, &run);
+    if (run.part == ImagePart::kEnd) break;
+    if (run.part == ImagePart::kSum) {
+      check_sum(b, run);
+      continue;
+    }
     if (!good_run(run, &filled, b->regions, header.regions)) fail(b, "the image is damaged", nullptr, EINVAL);
-    if (long r = read_exact(b->image_fd, reinterpret_cast<void*>(run.addr), run.len); r < 0)
-      fail(b, r == -EFAULT ? "a page has no place to go" : "the image ended early", nullptr, r);
+    take_pages(b, run);
   }
   raw::close(b->image_fd);
   for (uint32_t i = 0; i < header.regions; ++i) {
@@ -182,26 +329,23 @@ __attribute__((noinline)) void refill(void* argument) {
 
 void become_image() {
   Boot* b = boot();
-  wire::ImageHeader& header = b->header;
-  if (long r = read_exact(b->image_fd, &header, sizeof header); r < 0) fail(b, "no image came", nullptr, r);
-  if (const char* why = why_not_header(header)) fail(b, why, nullptr, EINVAL);
-  if (long r = read_exact(b->image_fd, b->regions, header.regions * sizeof(ImageRegion)); r < 0)
-    fail(b, "the image ended early", nullptr, r);
-  if (!good_regions(header, b->regions)) fail(b, "the image is damaged", nullptr, EINVAL);
-  b->bytes = sizeof header + header.regions * sizeof(ImageRegion);
+  wire::ImageStart& image = b->image;
+  if (long r = read_exact(b->image_fd, &image, sizeof image); r < 0) fail(b, "no image came", nullptr, r);
+  if (const char* why = why_not_start(image)) fail(b, why, nullptr, EINVAL);
+  b->bytes = sizeof image;
   long length = read_maps(b->maps_text, sizeof b->maps_text);
   const char *p = b->maps_text, *end = b->maps_text + (length < 0 ? 0 : length);
   Map map;
   bool same_vdso = false;
   while (next_map(p, end, &map))
-    if (path_starts(map, "[vdso]")) same_vdso = map.start == header.vdso_start && map.end == header.vdso_end;
+    if (path_starts(map, "[vdso]")) same_vdso = map.start == image.vdso_start && map.end == image.vdso_end;
   if (!same_vdso) fail(b, "this kernel puts its vdso elsewhere", nullptr, EXDEV);
   uint64_t all = ~0ull;
   raw::sys(SYS_rt_sigprocmask, kSigSetMask, &all, nullptr, 8);
   ThreadState mine;
   find_thread_layout();
   note_thread(&mine);
-  if (mine.rseq_area) raw::sys(SYS_rseq, mine.rseq_area, mine.rseq_len, kRseqUnregister, header.rseq_sig);
+  if (mine.rseq_area) raw::sys(SYS_rseq, mine.rseq_area, mine.rseq_len, kRseqUnregister, kRseqSignature);
   msocket_on_stack(b->stack + sizeof b->stack, refill, b);
 }
 

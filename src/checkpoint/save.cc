@@ -26,6 +26,7 @@ using transport::VSocket;
 
 ThreadState freezer;  // of the thread that freezes; in memory that moves
 
+constexpr int kPrctlArchGetFs = 0x1003, kPrctlArchGetGs = 0x1004;
 constexpr unsigned kRseqSignature = 0x53053053;
 
 void fill_header(wire::ImageHeader* header) {
@@ -142,14 +143,16 @@ void freeze(int image_fd, int mailbox_fd) {
   raw::sys(SYS_rt_sigprocmask, kSigSetMask, &all, &mask, 8);
   Boot* b = boot();
   Refusal why;
-  int own[] = {image_fd, mailbox_fd, rt.control_fd, rt.mirror_fd};
+  int sent_fd = rt.freeze_sent_fd;
+  rt.freeze_sent_fd = -1;
+  int own[] = {image_fd, mailbox_fd, sent_fd, rt.control_fd, rt.mirror_fd};
   transport::prepare_freeze();
   note_thread(&freezer);
   bool listed = list_threads(&freezer, &why);
   note_clock();
   if (listed) fill_header(&b->header);
   if (!transport::save_epolls()) why.add("its epoll sets hold more than can be noted");
-  bool good = why.empty() && save_resources(own, 4, &why) &&
+  bool good = why.empty() && save_resources(own, 5, &why) &&
               list_regions(&b->header, b->regions, b->maps_text, sizeof b->maps_text, &why);
   if (good && !b->header.tid_field) {
     why.add("this C library keeps its thread id where msocket does not find it");
@@ -160,12 +163,14 @@ void freeze(int image_fd, int mailbox_fd) {
   say(wire::Control::kFrozen, connections, &why);
   if (!good) {
     transport::close_own(image_fd);
+    transport::close_own(sent_fd);
     forget_resources();
     transport::undo_freeze();
   } else if (msocket_context_save(&freezer.context) == 0) {
-    unsigned long bytes = 0;
-    write_image(image_fd, b->header, b->regions, &bytes);  // a broken stream shows at the other end: the verdict will say
+    // A broken stream shows at the other end: the verdict will say.
+    write_image(image_fd, b->header, b->regions, sent_fd, sent_fd >= 0, b->check_image);
     transport::close_own(image_fd);
+    transport::close_own(sent_fd);
     if (wait_committed()) {
       close_by_reset();
       raw::exit_group(0);

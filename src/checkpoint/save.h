@@ -7,7 +7,7 @@
 
 namespace msocket::checkpoint {
 
-/// transport::freeze_hook. Lock held. Owns both descriptors.
+/// transport::freeze_hook. Lock held. Owns both descriptors, and rt.freeze_sent_fd.
 void freeze(int image_fd, int mailbox_fd);
 
 }  // namespace msocket::checkpoint

@@ -16,6 +16,7 @@
 #include "src/checkpoint/restore.h"
 #include "src/checkpoint/save.h"
 #include "src/checkpoint/threads.h"
+#include "src/checkpoint/tracking.h"
 #include "src/transport/channel.h"
 #include "src/transport/family.h"
 #include "src/transport/exec.h"
@@ -50,6 +51,8 @@ constexpr char kNoRoom[] = "the address range that the library needs for moving 
 void refuse_freeze(int image_fd, int mailbox_fd) {
   transport::close_own(image_fd);
   transport::close_own(mailbox_fd);
+  transport::close_own(rt.freeze_sent_fd);
+  rt.freeze_sent_fd = -1;
   wire::ControlRecord record;
   record.type = wire::Control::kFrozen;
   record.error = ECANCELED;
@@ -61,6 +64,7 @@ void go_on(bool movable) {
   find_thread_layout();
   transport::freeze_hook = movable ? freeze : refuse_freeze;
   transport::hold_hook = hold_thread;
+  transport::track_hook = offer_tracking;
   pthread_atfork(transport::before_fork, transport::after_fork_in_parent, transport::after_fork_in_child);
   transport::install_handler();
   transport::arm(rt.control_fd);
@@ -81,6 +85,7 @@ __attribute__((constructor)) void start() {
     raw::sys(SYS_sched_getaffinity, 0, sizeof boot()->cpus, boot()->cpus);
     transport::goes_over_exec(boot()->cpus, sizeof boot()->cpus);
   }
+  if (movable) boot()->check_image = getenv("MSOCKET_CHECK_IMAGE") != nullptr;
   if (transport::take_over()) {
     go_on(movable);
     say_hello(wire::kFlagExec);

@@ -53,7 +53,7 @@ std::shared_ptr<Mover::Move> Mover::begin(const Rank::Ptr& rank, const std::stri
   return move;
 }
 
-awaitable<proto::MoveReport> Mover::migrate(Rank::Ptr rank, std::string to) {
+awaitable<proto::MoveReport> Mover::migrate(Rank::Ptr rank, std::string to, uint64_t limit, Precopy::Tell tell) {
   if (std::string why = rank->why_not(); !why.empty())
     throw std::runtime_error("rank " + rank->name() + " cannot move: " + why);
   if (rank->busy) throw std::runtime_error("rank " + rank->name() + " is moving already");
@@ -65,6 +65,7 @@ awaitable<proto::MoveReport> Mover::migrate(Rank::Ptr rank, std::string to) {
     move->over("find");
     fault_point("asked");
     co_await prepare(*move);
+    co_await precopy(*move, limit, tell);
     co_await freeze(*move);
     move->over("freeze");
     co_await hand_over(*move);
@@ -209,6 +210,27 @@ awaitable<void> Mover::open_streams(Move& move) {
     if (!opening->over || !opening->why.empty()) throw std::runtime_error(opening->over ? opening->why : "no stream in time");
 }
 
+awaitable<void> Mover::precopy(Move& move, uint64_t limit, Precopy::Tell tell) {
+  const Rank::Ptr& rank = move.rank;
+  fault_point("precopy");
+  std::string why;
+  try {
+    co_await move.precopy.run(rank, move.link, move.image.get(), limit, tell);
+  } catch (const std::exception& error) {
+    why = error.what();
+  }
+  move.precopy.report(&move.report);
+  if (!move.report.no_precopy().empty()) spdlog::info("rank {}: no pre-copy: {}", rank->name(), move.report.no_precopy());
+  if (why.empty()) co_return;
+  if (rank->exited || !move.link->open()) throw std::runtime_error(why);
+  // The new process has not taken it: its daemon knows why.
+  proto::Envelope request;
+  request.mutable_handover()->set_vip(rank->vip);
+  request.mutable_handover()->set_generation(move.generation);
+  co_await move.link->call(std::move(request), kHandoverLimit);
+  throw std::runtime_error(why);
+}
+
 awaitable<void> Mover::freeze(Move& move) {
   const Rank::Ptr& rank = move.rank;
   fault_point("freeze");
@@ -222,7 +244,12 @@ awaitable<void> Mover::freeze(Move& move) {
   record.type = wire::Control::kFreeze;
   move.freeze_at = Clock::now();
   move.frozen_asked = true;
-  if (!rank->channel->send(record, {move.image.get(), move.mailbox.get()})) throw std::runtime_error("it has ended");
+  std::vector<int> fds = {move.image.get(), move.mailbox.get()};
+  if (int list = move.precopy.list(); list >= 0) {
+    record.flags = wire::kFlagBegun;
+    fds.push_back(list);
+  }
+  if (!rank->channel->send(record, fds)) throw std::runtime_error("it has ended");
   co_await wait_until(rank->changed, kFreezeLimit, [&] { return rank->frozen || rank->exited; });
   if (rank->exited) throw std::runtime_error("it has ended");
   if (!rank->frozen) throw std::runtime_error("it does not come to a stop (a connect() that goes on?)");
@@ -242,6 +269,7 @@ awaitable<void> Mover::hand_over(Move& move) {
     for (auto& state : move.rank->streams->snapshot()) *handover->add_streams() = std::move(state);
   proto::Envelope reply = co_await move.link->call(std::move(request), kHandoverLimit);
   move.report.set_bytes(reply.handover().bytes());
+  if (!move.resumes) move.report.set_pause_bytes(reply.handover().bytes() - move.report.precopied());
   move.handed_over = reply.handover();
   if (!move.resumes && move.rank->exited) throw std::runtime_error("it has ended");
   fault_point("filled");
@@ -408,6 +436,7 @@ awaitable<void> Mover::drain(std::shared_ptr<Move> move) {
   if (home && home->open()) home->notify(moved());
   co_await wait_until(rank->changed, kDrainWarning, [&] { return rank->exited; });
   move->over("exit");
+  move->precopy.end();  // not before: of a process that has ended there is nothing to be undone
   node_.drop(rank);
   co_await node_.datagrams().wait_forwarded(rank->vip);
   bool gone = co_await wait_until(move->changed, kDrainWarning, [&] { return move->mirror_exited; });
@@ -416,8 +445,8 @@ awaitable<void> Mover::drain(std::shared_ptr<Move> move) {
   move->over("drain");
   move->report.set_draining(false);
   move->report.set_total_ms(since(move->started));
-  spdlog::info("rank {} moved to {}: pause {:.1f} ms, total {:.1f} ms, {} connections", rank->name(), move->to.name(),
-               move->report.pause_ms(), move->report.total_ms(), move->report.connections());
+  spdlog::info("rank {} moved to {}: {} rounds, pause {:.1f} ms, total {:.1f} ms, {} connections", rank->name(), move->to.name(),
+               move->report.rounds(), move->report.pause_ms(), move->report.total_ms(), move->report.connections());
   proto::Envelope notice = moved();
   *notice.mutable_rank_moved()->mutable_report() = move->report;
   if (home && home->open()) home->notify(std::move(notice));
@@ -434,6 +463,7 @@ awaitable<void> Mover::call_off(Move& move, std::string why) {
   // A process that is writing into a stream that nobody reads any more must come to hear the verdict.
   if (move.image) shutdown(move.image.get(), SHUT_RDWR);
   move.image.reset();
+  move.precopy.end();
   if (move.frozen_asked) {
     wire::ControlRecord verdict;
     verdict.type = wire::Control::kRollback;

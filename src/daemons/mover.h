@@ -3,6 +3,7 @@
 #pragma once
 #include <string>
 
+#include "src/daemons/precopy.h"
 #include "src/daemons/rank.h"
 #include "src/wire/conn_header.h"
 
@@ -16,7 +17,8 @@ class Mover {
  public:
   explicit Mover(Node& node) : node_(node) {}
   /// Throws std::runtime_error with one line that says why the rank stays (or, after a commit, what was lost).
-  awaitable<proto::MoveReport> migrate(Rank::Ptr rank, std::string to);
+  /// `limit`: bytes per second while the rank still runs, 0: none. `tell` hears now and then how far that is; it may be empty.
+  awaitable<proto::MoveReport> migrate(Rank::Ptr rank, std::string to, uint64_t limit, Precopy::Tell tell);
   /// A move whose destination is a file of this node (suspender.cc). The rank stays on the books, its mirror holds its
   /// connections. Throws one line when the rank goes on instead.
   awaitable<proto::Suspend> suspend(Rank::Ptr rank, std::string path);
@@ -38,6 +40,7 @@ class Mover {
     ScopedFd image, stream;     ///< our end of the image's stream to the new process, and of its mirror's
     ScopedFd mailbox;
     pid_t mirror = -1;
+    Precopy precopy;
     bool mirror_exited = false, drained = false;
     bool frozen_asked = false;
     bool off = false;           ///< is being called off
@@ -78,6 +81,8 @@ class Mover {
   awaitable<proto::MoveReport> finish(std::shared_ptr<Move> move);
   awaitable<void> prepare(Move& move);
   awaitable<void> prepare_resume(Move& move, const std::string& path);
+  /// Most of the memory goes while C runs.
+  awaitable<void> precopy(Move& move, uint64_t limit, Precopy::Tell tell);
   awaitable<void> freeze(Move& move);
   awaitable<void> hand_over(Move& move);
   awaitable<void> commit(Move& move);

@@ -223,7 +223,8 @@ void Node::on_record(const Rank::Ptr& rank, const ProcessChannel::Ptr& from, con
                      std::vector<ScopedFd> fds) {
   RecordBooks books{.listeners = rank->listeners.size(), .reconnects = rank->reconnects.size(),
                     .answers = rank->installed.size(), .connecting = static_cast<size_t>(rank->connecting),
-                    .arriving = rank->state == RankState::kArriving, .installing = rank->asked > 0};
+                    .arriving = rank->state == RankState::kArriving, .tracking = rank->tracking && from == rank->channel,
+                    .installing = rank->asked > 0};
   if (const char* why = why_not_taken(record, fds.size(), books)) {
     if (rank->refused_records++ == 0)  // one line, however many it sends
       spdlog::warn("rank {}: record {} is not taken: {}", rank->name(), static_cast<int>(record.type), why);
@@ -248,6 +249,9 @@ void Node::on_record(const Rank::Ptr& rank, const ProcessChannel::Ptr& from, con
     case wire::Control::kConnect: connector_->connect(rank, from, record); break;
     case wire::Control::kInstalled: rank->installed[record.arg0] = record; break;
     case wire::Control::kFrozen: rank->frozen = std::make_unique<wire::ControlRecord>(record); break;
+    case wire::Control::kTracked:
+      rank->tracked = std::make_unique<Rank::Tracked>(fds.empty() ? ScopedFd() : std::move(fds[0]), record.error);
+      break;
     case wire::Control::kReconnect: rank->reconnects.push_back(record); break;
     case wire::Control::kRestored: rank->restored = std::make_unique<wire::ControlRecord>(record); break;
     case wire::Control::kUdpBind:

@@ -80,6 +80,12 @@ struct Rank : std::enable_shared_from_this<Rank> {
   std::map<uint64_t, wire::ControlRecord> installed;  ///< answers to them, by their number
   uint64_t installs = 0;      ///< the last such number
   std::unique_ptr<wire::ControlRecord> frozen, restored;  ///< as they arrive during a move
+  struct Tracked {
+    ScopedFd fd;
+    int error;
+  };
+  std::unique_ptr<Tracked> tracked;  ///< its answer to kTrack
+  bool tracking = false;      ///< that has been asked
   std::vector<wire::ControlRecord> reconnects;
   std::map<uint16_t, uint64_t> backlogs;            ///< of the listeners
   std::unique_ptr<Suspended> suspended;             ///< while it is, and while it is being resumed

@@ -11,7 +11,7 @@ bool sane(wire::ControlRecord& record) {
 
 const char* why_not_taken(const wire::ControlRecord& record, size_t descriptors, const RecordBooks& books) {
   bool brings_one = record.type == wire::Control::kListen || record.type == wire::Control::kFork ||
-                    record.type == wire::Control::kUdpBind;
+                    record.type == wire::Control::kUdpBind || (record.type == wire::Control::kTracked && !record.error);
   if (descriptors != (brings_one ? 1u : 0u)) return "not the descriptors that belong to it";
   switch (record.type) {
     case wire::Control::kHello:
@@ -25,6 +25,7 @@ const char* why_not_taken(const wire::ControlRecord& record, size_t descriptors,
     case wire::Control::kSettled: return nullptr;
     case wire::Control::kListen: return books.listeners < kMaxSockets ? nullptr : "too many listeners";
     case wire::Control::kConnect: return books.connecting < kMaxSockets ? nullptr : "too many connections at a time";
+    case wire::Control::kTracked: return books.tracking ? nullptr : "it was not asked";
     case wire::Control::kInstalled:
       return books.installing && books.answers < kMaxSockets ? nullptr : "it was given no socket";
     case wire::Control::kReconnect:

@@ -17,6 +17,7 @@ inline constexpr size_t kMaxSockets = 16384;
 struct RecordBooks {
   size_t listeners = 0, reconnects = 0, answers = 0, connecting = 0;
   bool arriving = false;    ///< it is being filled from another node
+  bool tracking = false;    ///< it has been asked for a userfaultfd
   bool installing = false;  ///< it has been given a new socket and has not answered yet
 };
 

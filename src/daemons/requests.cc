@@ -47,7 +47,15 @@ awaitable<void> Node::serve(Link::Ptr link, proto::Envelope request, proto::Enve
       Rank::Ptr rank = find(wanted.job(), wanted.rank());
       if (!rank || !rank->here())
         throw std::runtime_error("no rank " + wanted.job() + ":" + std::to_string(wanted.rank()) + " on node " + name());
-      *reply.mutable_migrate()->mutable_report() = co_await mover_->migrate(rank, wanted.to());
+      uint64_t limit = wanted.limit() ? wanted.limit() : uint64_t{config.node.move_limit} << 20;
+      Precopy::Tell tell;
+      if (wanted.progress())
+        tell = [link](const proto::MoveProgress& progress) {
+          proto::Envelope notice;
+          *notice.mutable_move_progress() = progress;
+          if (link->open()) link->notify(std::move(notice));
+        };
+      *reply.mutable_migrate()->mutable_report() = co_await mover_->migrate(rank, wanted.to(), limit, tell);
       break;
     }
     case proto::Envelope::kSuspend: {

@@ -13,7 +13,7 @@ namespace msocket {
 namespace {
 // A daemon that moves a large rank answers late, and says itself why it has given up: this is above the sum of its limits
 // (src/daemons/mover.cc). A host that vanishes is noticed by the link.
-constexpr Millis kMigrateLimit(400000);
+constexpr Millis kMigrateLimit(1000LL * 3600 * 24);  // much memory, little of the network
 constexpr Millis kImageLimit(600000);  // a large image on a slow disk
 
 // Jobs are numbers to people: 2 before 10.
@@ -170,12 +170,15 @@ awaitable<proto::Envelope> Cluster::ask(proto::NodeInfo node, proto::Envelope re
   throw std::runtime_error(why);
 }
 
-awaitable<proto::MoveReport> Cluster::migrate(proto::NodeInfo from, std::string job, uint32_t rank, std::string to) {
+awaitable<proto::MoveReport> Cluster::migrate(proto::NodeInfo from, std::string job, uint32_t rank, std::string to,
+                                              uint64_t limit, bool progress) {
   Link::Ptr link = co_await daemon(from);
   proto::Envelope request;
   request.mutable_migrate()->set_job(job);
   request.mutable_migrate()->set_rank(rank);
   request.mutable_migrate()->set_to(to);
+  request.mutable_migrate()->set_limit(limit);
+  request.mutable_migrate()->set_progress(progress);
   std::string why;
   try {
     proto::Envelope reply = co_await link->call(std::move(request), kMigrateLimit);

@@ -41,8 +41,10 @@ class Cluster {
   /// `failed` gets a line for each daemon that does not answer.
   awaitable<std::vector<proto::RankInfo>> all_ranks(std::vector<proto::NodeInfo> nodes,
                                                     std::function<void(const std::string&)> failed);
-  /// Moves one rank from `from`; throws the daemon's reason.
-  awaitable<proto::MoveReport> migrate(proto::NodeInfo from, std::string job, uint32_t rank, std::string to);
+  /// Moves one rank from `from`; throws the daemon's reason. `limit`: bytes per second while it runs, 0: the daemon's own.
+  /// `progress`: the notice handler hears of it meanwhile.
+  awaitable<proto::MoveReport> migrate(proto::NodeInfo from, std::string job, uint32_t rank, std::string to, uint64_t limit = 0,
+                                       bool progress = false);
   /// Any request to a node's daemon; throws its reason.
   awaitable<proto::Envelope> ask(proto::NodeInfo node, proto::Envelope request);
 

@@ -3,6 +3,7 @@
 //
 // msctl: what a person asks of a running cluster. Every error is one line on stderr and exit status 1.
 #include <arpa/inet.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cmath>
@@ -14,6 +15,7 @@
 #include <stdexcept>
 
 #include "src/tools/cluster.h"
+#include "src/tools/move_bar.h"
 #include "src/tools/options.h"
 #include "src/tools/show_image.h"
 #include "src/tools/table.h"
@@ -28,7 +30,8 @@ constexpr const char* kHelp =
     "  ps [--json]                             ranks: where they are and what they use\n"
     "  nodes [--json]                          nodes: cores, load, memory, ranks\n"
     "  strangers [--json]                      who was refused at the nodes' and the master's ports\n"
-    "  migrate JOB:RANK --to NODE [--json]     moves one rank while it runs\n"
+    "  migrate JOB:RANK --to NODE [--limit M] [--json]\n"
+    "                                          moves one rank while it runs, its memory with at most M MiB/s\n"
     "  drain NODE                              moves every rank off a node\n"
     "  suspend JOB:RANK --image FILE [--json]  puts a rank into a file of its node; its connections wait\n"
     "  resume FILE --node NODE [--json]        lets it run again, there\n"
@@ -44,16 +47,23 @@ std::string dotted(uint32_t vip) {
 std::string as_text(const ordered_json& list) { return list.dump(2, ' ', false, ordered_json::error_handler_t::replace); }
 
 std::string report_line(const proto::MoveReport& report) {
-  char text[200];
-  std::snprintf(text, sizeof text, "%s  %s -> %s  %s  pause %.0f ms  total %.0f ms",
+  char text[240];
+  std::snprintf(text, sizeof text, "%s  %s -> %s  %s  %u rounds  pause %.0f ms  total %.0f ms",
                 rank_name(report.job(), report.rank()).c_str(), report.from().c_str(), report.to().c_str(),
-                human_bytes(report.bytes()).c_str(), report.pause_ms(), report.total_ms());
-  return text + std::string(report.draining() ? "  (still draining: a peer has not taken what was sent to it)" : "");
+                human_bytes(report.bytes()).c_str(), report.rounds(), report.pause_ms(), report.total_ms());
+  std::string line = text;
+  if (!report.no_precopy().empty()) line += "  (no pre-copy: " + report.no_precopy() + ")";
+  if (report.draining()) line += "  (still draining: a peer has not taken what was sent to it)";
+  return line;
 }
 
 class Msctl {
  public:
-  Msctl(asio::any_io_executor executor, Config config, bool json) : cluster_(executor, std::move(config)), json_(json) {}
+  Msctl(asio::any_io_executor executor, Config config, bool json) : cluster_(executor, std::move(config)), json_(json), bar_(isatty(STDERR_FILENO)) {
+    cluster_.on_notice([this](Link::Ptr, const proto::Envelope& notice) {
+      if (notice.has_move_progress()) bar_.show(notice.move_progress());
+    });
+  }
 
   awaitable<int> ps() {
     std::vector<proto::NodeInfo> nodes = co_await cluster_.nodes();
@@ -140,14 +150,15 @@ class Msctl {
     co_return failures_ ? 1 : 0;
   }
 
-  awaitable<int> migrate(std::string name, std::string to) {
+  awaitable<int> migrate(std::string name, std::string to, uint64_t limit) {
     std::string job = parse_rank_name(name).first;
     uint32_t rank = parse_rank_name(name).second;
     std::vector<proto::NodeInfo> nodes = co_await cluster_.nodes();
     check_node(nodes, to);
     proto::NodeInfo from = co_await place_of(nodes, job, rank);
     if (from.name() == to) throw std::runtime_error("rank " + name + " is on node " + to + " already");
-    proto::MoveReport report = co_await cluster_.migrate(from, job, rank, to);
+    proto::MoveReport report = co_await cluster_.migrate(from, job, rank, to, limit, !json_);
+    bar_.clear();
     print_report(name, report);
     co_return 0;
   }
@@ -160,7 +171,9 @@ class Msctl {
                                         {"start", report.start()}, {"bytes", report.bytes()},
                                         {"pause_ms", report.pause_ms()}, {"total_ms", report.total_ms()},
                                         {"generation", report.generation()}, {"connections", report.connections()},
-                                        {"draining", report.draining()}, {"stages", stages}})
+                                        {"rounds", report.rounds()}, {"precopied", report.precopied()},
+                                        {"pause_bytes", report.pause_bytes()}, {"precopy_ms", report.precopy_ms()},
+                                        {"no_precopy", report.no_precopy()}, {"draining", report.draining()}, {"stages", stages}})
                               .dump()
                               .c_str());
     else
@@ -315,8 +328,17 @@ class Msctl {
 
   Cluster cluster_;
   bool json_;
+  MoveBar bar_;
   int failures_ = 0;
 };
+
+// MiB/s, as a person writes them.
+uint64_t limit_of(const CommandLine& line) {
+  if (!line.has("limit")) return 0;
+  double limit = line.values["limit"].as<double>();
+  if (!(limit > 0) || limit > 1e9) throw std::runtime_error("--limit: more than 0 MiB/s");
+  return std::max<uint64_t>(1, static_cast<uint64_t>(limit * (1 << 20)));
+}
 
 awaitable<int> command(asio::any_io_executor executor, Config config, CommandLine line) {
   Msctl msctl(executor, std::move(config), line.has("json"));
@@ -326,7 +348,7 @@ awaitable<int> command(asio::any_io_executor executor, Config config, CommandLin
   if (name == "ps") status = co_await msctl.ps();
   if (name == "nodes") status = co_await msctl.nodes();
   if (name == "strangers") status = co_await msctl.strangers();
-  if (name == "migrate") status = co_await msctl.migrate(words[1], line.text("to"));
+  if (name == "migrate") status = co_await msctl.migrate(words[1], line.text("to"), limit_of(line));
   if (name == "suspend") status = co_await msctl.suspend(words[1], line.text("image"));
   if (name == "resume") status = co_await msctl.resume(words[1], line.text("node"));
   if (name == "drain") status = co_await msctl.drain(words[1]);
@@ -346,6 +368,7 @@ void check_usage(const CommandLine& line) {
   if (line.words.size() > known->second)
     throw std::runtime_error(line.words[0] + ": unexpected '" + line.words[known->second] + "'");
   if (line.words[0] == "migrate" && !line.has("to")) throw std::runtime_error("migrate: --to NODE is missing");
+  limit_of(line);
   if (line.words[0] == "suspend" && !line.has("image")) throw std::runtime_error("suspend: --image FILE is missing");
   if (line.words[0] == "resume" && !line.has("node")) throw std::runtime_error("resume: --node NODE is missing");
   if (line.words[0] == "migrate" || line.words[0] == "suspend") parse_rank_name(line.words[1]);
@@ -358,6 +381,7 @@ int main(int argc, char** argv) {
     options.add_options()("to", po::value<std::string>()->value_name("NODE"), "where the rank is to go")(
         "image", po::value<std::string>()->value_name("FILE"), "where a suspended rank is kept")(
         "node", po::value<std::string>()->value_name("NODE"), "where it is to run again")(
+        "limit", po::value<double>()->value_name("MiB/s"), "for the memory of a rank that still runs")(
         "json", "for programs");
     CommandLine line = parse_options(argc, argv, options, "msctl", kHelp);
     check_usage(line);

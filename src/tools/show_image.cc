@@ -36,13 +36,17 @@ std::string hex(uint64_t number) {
 // The regions stand at the beginning of the stream.
 std::vector<wire::ImageRegion> regions_in(const std::string& begin) {
   wire::ImageHeader header;
+  wire::ImageRun state;
   std::vector<wire::ImageRegion> regions;
-  if (begin.size() < sizeof header) return regions;
-  memcpy(&header, begin.data(), sizeof header);
-  size_t most = (begin.size() - sizeof header) / sizeof(wire::ImageRegion);
-  if (header.magic != wire::kImageMagic || header.regions > most) return regions;
+  size_t at = sizeof(wire::ImageStart);
+  if (begin.size() < at + sizeof state + sizeof header) return regions;
+  memcpy(&state, begin.data() + at, sizeof state);
+  memcpy(&header, begin.data() + (at += sizeof state), sizeof header);
+  at += sizeof header;
+  size_t most = (begin.size() - at) / sizeof(wire::ImageRegion);
+  if (state.part != wire::ImagePart::kState || header.magic != wire::kImageMagic || header.regions > most) return regions;
   regions.resize(header.regions);
-  memcpy(static_cast<void*>(regions.data()), begin.data() + sizeof header, regions.size() * sizeof(wire::ImageRegion));
+  memcpy(static_cast<void*>(regions.data()), begin.data() + at, regions.size() * sizeof(wire::ImageRegion));
   for (auto& region : regions) region.path[sizeof region.path - 1] = '\0';
   return regions;
 }

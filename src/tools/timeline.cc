@@ -27,6 +27,11 @@ std::string timeline_line(const proto::MoveReport& report) {
   line["generation"] = report.generation();
   line["connections"] = report.connections();
   for (const auto& stage : report.stages()) line["stages"][stage.name()] = std::round(1000 * stage.ms()) / 1000;
+  line["rounds"] = report.rounds();
+  line["precopied"] = report.precopied();
+  line["pause_bytes"] = report.pause_bytes();
+  line["precopy_ms"] = report.precopy_ms();
+  if (!report.no_precopy().empty()) line["no_precopy"] = report.no_precopy();
   return line.dump();
 }
 

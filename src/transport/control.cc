@@ -23,8 +23,9 @@ void dispatch(const wire::ControlRecord& record, int* fds, int count) {
     case wire::Control::kHold: on_hold(record); return;
     case wire::Control::kInstall: on_install(record, count == 1 ? fds[0] : -1); return;
     case wire::Control::kFreeze:
-      if (count == 2 && !rt.freeze_wanted) {
+      if (count == (record.flags & wire::kFlagBegun ? 3 : 2) && !rt.freeze_wanted) {
         rt.freeze_wanted = true;
+        rt.freeze_sent_fd = count == 3 ? move_high(fds[2]) : -1;
         rt.freeze_image_fd = move_high(fds[0]);
         rt.freeze_mailbox_fd = move_high(fds[1]);
         return;
@@ -35,7 +36,12 @@ void dispatch(const wire::ControlRecord& record, int* fds, int count) {
         rt.freeze_wanted = false;
         close_own(rt.freeze_image_fd);
         close_own(rt.freeze_mailbox_fd);
+        close_own(rt.freeze_sent_fd);
+        rt.freeze_sent_fd = -1;
       }
+      break;
+    case wire::Control::kTrack:
+      if (track_hook) track_hook();
       break;
     case wire::Control::kUdpPlace: on_place(record); break;
     default: break;

@@ -18,6 +18,7 @@ namespace msocket::transport {
 
 Runtime rt;
 void (*freeze_hook)(int, int);
+void (*track_hook)();
 
 bool try_lock() { return __atomic_exchange_n(&rt.lock, 1u, __ATOMIC_ACQUIRE) == 0; }
 

@@ -45,6 +45,7 @@ struct Runtime {
   // A freeze that waits until every connection stands still (control.cc).
   bool freeze_wanted = false;
   int freeze_image_fd = -1, freeze_mailbox_fd = -1;
+  int freeze_sent_fd = -1;   ///< which pages are in the image already; -1: it has not begun
 };
 
 extern Runtime rt;
@@ -52,6 +53,9 @@ extern Runtime rt;
 /// Saves this process; called with the lock held and every connection settled. Returns in the old process when the move
 /// was called off, and in the new one when it has taken its place. Registered by src/checkpoint.
 extern void (*freeze_hook)(int image_fd, int mailbox_fd);
+
+/// Lets the daemon see which pages this process writes. Registered by src/checkpoint.
+extern void (*track_hook)();
 
 void lock();
 void unlock();

@@ -189,13 +189,14 @@ Config parse_config(const std::string& text, const std::string& name, const std:
   }
 
   if (top.has("node")) {
-    Section node(top.at("node"), name + ": node", {"name", "address", "port", "slots", "bind"});
+    Section node(top.at("node"), name + ": node", {"name", "address", "port", "slots", "bind", "move_limit"});
     config.node.name = node.text("name", "");
     if (config.node.name.empty()) fail(node.where() + ": \"name\" is missing: what users call this node");
     config.node.address = node.has("address") ? resolve(node.text("address", ""), node.where())
                                               : outward_address(config.masters.front().address);
     config.node.port = node.number("port", config.node.port, 65535);
     config.node.slots = node.number("slots", 0, 1u << 20);
+    config.node.move_limit = node.number("move_limit", 0, 1u << 20);
     config.node.bind = node.flag("bind", true);
   }
   return config;
@@ -217,7 +218,8 @@ std::string config_to_json(const Config& config) {
     root["masters"].push_back({{"subnet", master.subnet}, {"address", master.address}, {"port", master.port}});
   const NodeConfig& node = config.node;
   if (!node.name.empty()) {
-    root["node"] = {{"name", node.name}, {"port", node.port}, {"slots", node.slots}, {"bind", node.bind}};
+    root["node"] = {{"name", node.name}, {"port", node.port}, {"slots", node.slots}, {"bind", node.bind},
+                    {"move_limit", node.move_limit}};
     if (!node.address.empty()) root["node"]["address"] = node.address;
   }
   return root.dump();

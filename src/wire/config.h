@@ -5,7 +5,7 @@
 //
 //   { "key": "64 hex digits",              // or "key_file": "path", relative to this file
 //     "masters": [ { "subnet": "240.0.0.0/16", "address": "10.77.0.1", "port": 7710 } ],
-//     "node": { "name": "a", "address": "10.77.0.2", "port": 7711, "slots": 0, "bind": true } }
+//     "node": { "name": "a", "address": "10.77.0.2", "port": 7711, "slots": 0, "bind": true, "move_limit": 0 } }
 //
 // Whatever holds the key must be readable by its owner alone. "node" is for msdaemon only; without an "address" it is the
 // one from which the first master is reached. The first master is where nodes are listed. A port of 0 lets the kernel
@@ -38,6 +38,7 @@ struct NodeConfig {
   std::string address;
   uint16_t port = kDefaultDaemonPort;
   uint32_t slots = 0;  ///< ranks at most; 0: no limit
+  uint32_t move_limit = 0;  ///< MiB/s for the memory of a rank that still runs; 0: no limit
   bool bind = true;    ///< bind ranks to cores
 };
 

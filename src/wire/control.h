@@ -34,6 +34,7 @@ enum class Control : uint16_t {
   kRestored,       ///< all memory and resources are in place; arg0: connections announced; error+text
   kSettled,        ///< after a move: no connection is on its way any more
   kFork,           ///< the process is about to fork; fd: the daemon's end of the child's control channel
+  kTracked,        ///< answers kTrack; fd: a userfaultfd of the process, or error
   kUdpBind = 40,   ///< local; peer: the real address and port; fd: the same socket, for what comes to it after a move
   kUdpUnbind,      ///< local
   kUdpLookup,      ///< peer: where is it?
@@ -42,12 +43,13 @@ enum class Control : uint16_t {
   kConnected,      ///< conn, error; fd
   kInstall,        ///< conn, gens; fd, or error: ENOTCONN: the peer has closed for good, ECONNRESET: the one that it took was lost;
                    ///< arg0: a number that comes back in the answer; arg1: forks that the daemon has heard of
-  kFreeze,         ///< fds: image stream, the mirror's mailbox
+  kFreeze,         ///< fds: image stream, the mirror's mailbox; kFlagBegun: and the list of what has been sent (SentRun)
   kCommit,         ///< to the old process: the new one runs; end without a trace
   kRollback,       ///< to the old process: nothing has happened; go on
   kResume,         ///< to the new process: run
   kHeld,           ///< to the new process, before kResume: conn, local, peer, peer_gen: accepted for it while it was suspended
   kHold,           ///< conn, arg0, arg1 as in kInstall; flags: kFlagHold; answered by kInstalled
+  kTrack,          ///< give me a userfaultfd: I shall look which pages you write
   kUdpPlace = 104, ///< peer, local: the real address and port behind it; or error. Answers kUdpLookup, or corrects it later
 };
 
@@ -61,6 +63,8 @@ inline constexpr uint32_t kAnswerLength = 48;
 inline constexpr uint32_t kFlagShared = 16;
 /// kHold: calls on the connection wait; without it they go on.
 inline constexpr uint32_t kFlagHold = 32;
+/// kFreeze: the image's start and many of its pages are in the stream already.
+inline constexpr uint32_t kFlagBegun = 128;
 /// kHello: another program goes on with what the last one had (exec); it needs no kStart.
 inline constexpr uint32_t kFlagExec = 64;
 /// kStart: peer.ip is the node's own address, and here in `text` is the key of the job's datagrams.

@@ -1,8 +1,8 @@
 // SPDX-FileCopyrightText: 2026 The msocket authors
 // SPDX-License-Identifier: MIT
 //
-// The process image as a stream: header, regions, then page runs, then the end mark. Host byte order: the header's
-// machine tag refuses a stranger. The format in prose: doc/image-format.md.
+// The process image as a stream: a start, what was copied while the process ran, then (frozen) header and regions, the rest of
+// the pages, the end mark. Host byte order: the start refuses a stranger. The format in prose: doc/image-format.md.
 #pragma once
 #include <cstdint>
 
@@ -12,6 +12,14 @@ inline constexpr uint64_t kImageMagic = 0x31676d4974656b73;  // "sketImg1"
 inline constexpr uint32_t kImageVersion = 3;
 inline constexpr uint32_t kImageMaxRegions = 2048;
 inline constexpr uint32_t kImagePathMax = 200;
+
+/// The stream's first bytes: enough to know whether the rest can be read.
+struct ImageStart {
+  uint64_t magic = kImageMagic;
+  uint32_t version = kImageVersion;
+  uint32_t page_size = 4096;
+  uint64_t vdso_start = 0, vdso_end = 0;
+};
 
 /// Everything the restorer needs besides memory. All addresses are the process's own.
 struct ImageHeader {
@@ -46,10 +54,26 @@ struct ImageRegion {
 };
 static_assert(sizeof(ImageRegion) == 240);
 
-/// A run of pages; `len` bytes follow. len == 0 ends the image.
+/// What follows in the stream.
+enum class ImagePart : uint64_t {
+  kEnd = 0,     ///< nothing: the image is complete
+  kPages = 1,   ///< `len` bytes for `addr`; of a page that comes again the last counts
+  kState = 2,   ///< an ImageHeader and its regions. What came before was copied from a running process
+  kRegion = 3,  ///< before kState: an ImageRegion; make room for its pages
+  kDrop = 4,    ///< [addr, addr + len) holds nothing of its own any more, whatever came before
+  kSum = 5,     ///< `len` is the sum of the content of the region that begins at `addr` (MSOCKET_CHECK_IMAGE)
+};
+
 struct ImageRun {
+  ImagePart part{};
   uint64_t addr = 0;
   uint64_t len = 0;
+};
+static_assert(sizeof(ImageRun) == 24);
+
+/// Pages [start, end) that have been sent before the freeze: what the daemon tells the process about them.
+struct SentRun {
+  uint64_t start = 0, end = 0;
 };
 
 }  // namespace msocket::wire

@@ -14,7 +14,35 @@ using namespace msocket::checkpoint;
 using fuzz::must;
 
 namespace {
+// What comes while the process still runs. False: the restorer would end here.
+bool read_early(fuzz::Input& input, uint64_t vdso_start, uint64_t vdso_end) {
+  while (input.left() >= sizeof(wire::ImageRun)) {
+    wire::ImageRun run;
+    input.take(&run, sizeof run);
+    if (run.part == wire::ImagePart::kState) return true;
+    wire::ImageRegion piece;
+    if (run.part == wire::ImagePart::kRegion) {
+      input.take(&piece, sizeof piece);
+      if (!good_region(piece, vdso_start, vdso_end)) return false;
+      must(strnlen(piece.path, sizeof piece.path) < sizeof piece.path, "a path ends");
+      run.addr = piece.start;
+      run.len = piece.end - piece.start;
+    } else if ((run.part != wire::ImagePart::kPages && run.part != wire::ImagePart::kDrop) ||
+               !good_place(run.addr, run.len, vdso_start, vdso_end)) {
+      return false;
+    }
+    must(run.len && run.addr + run.len > run.addr && run.addr + run.len <= kUserEnd, "a run does not wrap");
+    must(run.addr + run.len <= kBootAddress || run.addr >= kBootAddress + kBootSize, "the restorer is not overwritten");
+    must(run.addr + run.len <= vdso_start || run.addr >= vdso_end, "nor the vdso");
+  }
+  return false;
+}
+
 void read_image(fuzz::Input& input) {
+  wire::ImageStart start;
+  std::memset(static_cast<void*>(&start), 0, sizeof start);
+  input.take(&start, sizeof start);
+  if (why_not_start(start) || !read_early(input, start.vdso_start, start.vdso_end)) return;
   wire::ImageHeader header;
   std::memset(static_cast<void*>(&header), 0, sizeof header);
   input.take(&header, sizeof header);
@@ -34,7 +62,7 @@ void read_image(fuzz::Input& input) {
   while (input.left() >= sizeof(wire::ImageRun)) {
     wire::ImageRun run;
     input.take(&run, sizeof run);
-    if (run.len == 0 || !good_run(run, &filled, regions.data(), header.regions)) return;
+    if (!good_run(run, &filled, regions.data(), header.regions)) return;
     must(run.addr + run.len > run.addr, "a run does not wrap");
     bool inside = false;
     for (const auto& region : regions) inside |= run.addr >= region.start && run.addr + run.len <= region.end;

@@ -50,7 +50,7 @@ void port() {
     header.tag = make_tag(job_key(cluster, "1"), bytes_of(greeting), before_tag(header));
     int number = static_cast<int>(purpose);
     std::string body = raw(header).substr(sizeof(Preamble), sizeof header - sizeof(Preamble) - sizeof(Tag));
-    write("port", "raw" + std::to_string(number), byte(0) + raw(header));
+    write("port", "raw" + std::to_string(number), byte(0) + raw(start) + state + raw(header));
     write("port", "signed" + std::to_string(number), byte(1) + byte(number - 1) + body);
     write("port", "flipped" + std::to_string(number), byte(2) + u16(100 * number) + byte(number - 1) + body);
   }
@@ -134,8 +134,13 @@ void image() {
   ImageRegion text{.start = 0x400000, .end = 0x402000, .prot = 5, .kind = RegionKind::kFile, .path = "/bin/program"};
   ImageRegion data{.start = 0x602000, .end = 0x604000, .prot = 3, .kind = RegionKind::kAnon};
   ImageRegion stack{.start = 0x7ffe00000000, .end = 0x7ffe00021000, .prot = 3, .kind = RegionKind::kStack};
-  std::string head = byte(0) + raw(header) + raw(text) + raw(data) + raw(stack);
-  write("image", "image", head + raw(ImageRun{0x602000, 4096}) + raw(ImageRun{0x7ffe00020000, 4096}) + raw(ImageRun{}));
+  ImageStart start{.vdso_start = 0x7ffff7fc0000, .vdso_end = 0x7ffff7fc2000};
+  std::string early = raw(ImageRun{ImagePart::kRegion, 0x602000, 0x2000}) + raw(data) +
+                      raw(ImageRun{ImagePart::kPages, 0x603000, 4096}) + raw(ImageRun{ImagePart::kDrop, 0x603000, 4096});
+  std::string state = raw(ImageRun{ImagePart::kState, 0, 0});
+  std::string head = byte(0) + raw(start) + early + state + raw(header) + raw(text) + raw(data) + raw(stack);
+  write("image", "image", head + raw(ImageRun{ImagePart::kPages, 0x602000, 4096}) +
+        raw(ImageRun{ImagePart::kDrop, 0x7ffe00020000, 4096}) + raw(ImageRun{}));
   write("image", "empty", byte(0) + raw(header));
   write("image", "maps", byte(1) + "55d0c8a00000-55d0c8a02000 r--p 00000000 08:01 1234        /usr/bin/cat\n"
         "55d0c9d3b000-55d0c9d5c000 rw-p 00000000 00:00 0                          [heap]\n"

@@ -68,7 +68,7 @@ TEST_F(ImageCheck, WhatMustNotBeMappedIsRefused) {
 
 TEST_F(ImageCheck, RunsAreInsideOneRegionAndInOrder) {
   uint64_t from = 0;
-  auto good = [&](uint64_t addr, uint64_t len) { return good_run({addr, len}, &from, regions_, header_.regions); };
+  auto good = [&](uint64_t addr, uint64_t len) { return good_run({wire::ImagePart::kPages, addr, len}, &from, regions_, header_.regions); };
   EXPECT_TRUE(good(0x400000, 0x2000));
   EXPECT_FALSE(good(0x401000, 0x1000)) << "again";
   EXPECT_FALSE(good(0x602800, 0x1000)) << "not whole pages";

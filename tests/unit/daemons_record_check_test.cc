@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: MIT
 #include "src/daemons/record_check.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <string.h>
@@ -31,12 +32,13 @@ TEST(RecordCheck, ATextEndsWhateverCame) {
 }
 
 TEST(RecordCheck, AProcessSaysWhatIsItsOwnToSay) {
-  RecordBooks books{.arriving = true, .installing = true};
+  RecordBooks books{.arriving = true, .tracking = true, .installing = true};
   for (int type = 0; type < 100; ++type) {
     auto said = record(static_cast<wire::Control>(type));
-    bool brings_one = said.type == wire::Control::kListen || said.type == wire::Control::kFork || said.type == wire::Control::kUdpBind;
+    bool brings_one = said.type == wire::Control::kListen || said.type == wire::Control::kFork || said.type == wire::Control::kUdpBind ||
+                      said.type == wire::Control::kTracked;
     size_t descriptors = brings_one ? 1 : 0;
-    EXPECT_EQ(why_not_taken(said, descriptors, books) == nullptr, (type >= 1 && type <= 10) || (type >= 40 && type <= 42)) << type;
+    EXPECT_EQ(why_not_taken(said, descriptors, books) == nullptr, (type >= 1 && type <= 11) || (type >= 40 && type <= 42)) << type;
     EXPECT_NE(why_not_taken(said, descriptors + 1, books), nullptr) << type;
   }
 }
@@ -48,6 +50,10 @@ TEST(RecordCheck, TheDaemonsBooksAreBounded) {
   EXPECT_NE(why_not_taken(record(wire::Control::kReconnect), 0, {.reconnects = kMaxSockets, .arriving = true}), nullptr);
   EXPECT_NE(why_not_taken(record(wire::Control::kReconnect), 0, {}), nullptr) << "it has not moved";
   EXPECT_NE(why_not_taken(record(wire::Control::kInstalled), 0, {}), nullptr) << "it was given nothing";
+  EXPECT_NE(why_not_taken(record(wire::Control::kTracked), 1, {}), nullptr) << "it was not asked";
+  auto cannot = record(wire::Control::kTracked);
+  cannot.error = ENOSYS;
+  EXPECT_EQ(why_not_taken(cannot, 0, {.tracking = true}), nullptr);
 }
 
 // A fourth descriptor used to be written behind the caller's array.

@@ -20,7 +20,7 @@ std::string refusal(const std::string& text) {
 
 TEST(Config, ReadsWhatItWrites) {
   Config config = parse_config("{" + kKey + R"(, "masters": [{"subnet": "240.1.0.0/16", "address": "10.0.0.1"}],
-      "node": {"name": "a", "address": "10.0.0.2", "port": 0, "slots": 3, "bind": false}})", "conf");
+      "node": {"name": "a", "address": "10.0.0.2", "port": 0, "slots": 3, "bind": false, "move_limit": 7}})", "conf");
   Config again = parse_config(config_to_json(config), "conf");
   EXPECT_EQ(again.key, config.key);
   EXPECT_EQ(again.masters.at(0).subnet, "240.1.0.0/16");
@@ -28,6 +28,7 @@ TEST(Config, ReadsWhatItWrites) {
   EXPECT_EQ(again.node.name, "a");
   EXPECT_EQ(again.node.port, 0);
   EXPECT_EQ(again.node.slots, 3u);
+  EXPECT_EQ(again.node.move_limit, 7u);
   EXPECT_FALSE(again.node.bind);
 }
 

@@ -118,6 +118,9 @@ TEST(Layout, OfTheControlChannel) {
 
 TEST(Layout, OfTheImage) {
   EXPECT_EQ(kImageVersion, 3u);
+  EXPECT_LAYOUT(ImageStart, 32);
+  EXPECT_AT(ImageStart, version, 8);
+  EXPECT_AT(ImageStart, vdso_start, 16);
   EXPECT_EQ(kImageMagic, 0x31676d4974656b73u);
   EXPECT_LAYOUT(ImageHeader, 128);
   EXPECT_AT(ImageHeader, version, 8);
@@ -135,7 +138,9 @@ TEST(Layout, OfTheImage) {
   EXPECT_AT(ImageRegion, kind, 28);
   EXPECT_AT(ImageRegion, all, 32);
   EXPECT_AT(ImageRegion, path, 40);
-  EXPECT_LAYOUT(ImageRun, 16);
+  EXPECT_LAYOUT(ImageRun, 24);
+  EXPECT_AT(ImageRun, addr, 8);
+  EXPECT_LAYOUT(SentRun, 16);
 }
 
 // ---- keys and tags ----
