@@ -239,7 +239,9 @@ awaitable<void> Arrivals::commit(proto::Commit request) {
   Place here{node_.name(), node_.config.node.address, node_.port(), rank->generation};
   node_.directory.learn(rank->vip, here);
   fault_point("resumed");
-  node_.redirector().reconnect_all(rank);
+  // The source hears first, so that the mirror begins: with hundreds of connections the first steps take milliseconds. Posted from a
+  // post, that is in a turn behind the one in which the answer leaves.
+  asio::post(node_.io, [this, rank] { asio::post(node_.io, [this, rank] { node_.redirector().reconnect_all(rank); }); });
   rank->changed.notify();
   spawn(node_.io.get_executor(), [this, rank]() -> awaitable<void> { co_await node_.wait_for_home(rank); });
   co_return;
