@@ -1,11 +1,10 @@
 /* SPDX-FileCopyrightText: 2026 The msocket authors
  * SPDX-License-Identifier: MIT
  *
- * An MPI program whose rank 0 has what cannot be carried to another node: unmovable socket|child|thread|nothing
+ * An MPI program whose rank 0 has what cannot be carried to another node: unmovable socket|child|nothing
  * STOP. It lets it go when the file STOP.free exists, and ends when STOP does.
  */
 #include <mpi.h>
-#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -14,13 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static volatile int thread_ends;
 static char path[4200];
-
-static void* wait_for_end(void* unused) {
-  while (!thread_ends) usleep(1000);
-  return unused;
-}
 
 static int exists(const char* stop, const char* end) {
   snprintf(path, sizeof path, "%s%s", stop, end);
@@ -30,7 +23,6 @@ static int exists(const char* stop, const char* end) {
 int main(int argc, char** argv) {
   int rank, fd = -1, held = 0, done = 0;
   pid_t child = -1;
-  pthread_t thread;
   const char *what = argc > 1 ? argv[1] : "", *stop = argc > 2 ? argv[2] : "";
   MPI_Init(&argc, &argv);
   MPI_Comm_rank(MPI_COMM_WORLD, &rank);
@@ -45,7 +37,6 @@ int main(int argc, char** argv) {
       }
       held = child > 0;
     }
-    if (!strcmp(what, "thread")) held = pthread_create(&thread, NULL, wait_for_end, NULL) == 0;
     if (!held) MPI_Abort(MPI_COMM_WORLD, 1);
     printf("holds: %s\n", what);
     fflush(stdout);
@@ -54,8 +45,6 @@ int main(int argc, char** argv) {
     if (rank == 0 && held && exists(stop, ".free")) {
       if (fd >= 0) close(fd);
       if (child > 0) kill(child, SIGKILL), waitpid(child, NULL, 0);
-      thread_ends = 1;
-      if (!strcmp(what, "thread")) pthread_join(thread, NULL);
       held = 0;
       printf("free\n");
       fflush(stdout);

@@ -23,5 +23,7 @@ extern "C" int msocket_context_save(msocket::checkpoint::Context* context) __att
 extern "C" [[noreturn]] void msocket_context_resume(const msocket::checkpoint::Context* context);
 /// clone3(arguments, size) for a thread that begins with msocket_context_resume(context): the new thread's id, or -errno.
 extern "C" long msocket_clone_thread(void* arguments, unsigned long size, const msocket::checkpoint::Context* context);
+/// clone(flags, stack_top): the new process calls function(argument), which must not return. Its id, or -errno.
+extern "C" long msocket_clone_tracer(unsigned long flags, void* stack_top, void (*function)(void*), void* argument);
 /// Calls function(argument) on another stack; never returns.
 extern "C" [[noreturn]] void msocket_on_stack(void* stack_top, void (*function)(void*), void* argument);

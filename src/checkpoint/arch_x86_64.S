@@ -4,8 +4,8 @@
  * See arch.h. The offsets are those of struct Context.
  */
         .text
-        .hidden msocket_context_save, msocket_context_resume, msocket_clone_thread, msocket_on_stack
-        .globl  msocket_context_save, msocket_context_resume, msocket_clone_thread, msocket_on_stack
+        .hidden msocket_context_save, msocket_context_resume, msocket_clone_thread, msocket_clone_tracer, msocket_on_stack
+        .globl  msocket_context_save, msocket_context_resume, msocket_clone_thread, msocket_clone_tracer, msocket_on_stack
         .type   msocket_context_save, @function
 msocket_context_save:
         movq    %rbx, 0(%rdi)
@@ -50,6 +50,23 @@ msocket_clone_thread:
 1:      movq    %r8, %rdi
         jmp     msocket_context_resume
         .size   msocket_clone_thread, .-msocket_clone_thread
+
+        .type   msocket_clone_tracer, @function
+msocket_clone_tracer:
+        movq    %rdx, %r8               /* function; as tls it is unused without CLONE_SETTLS */
+        movq    %rcx, %r9               /* argument */
+        andq    $-16, %rsi
+        movl    $56, %eax               /* clone */
+        xorl    %edx, %edx
+        xorl    %r10d, %r10d
+        syscall
+        testq   %rax, %rax
+        jz      1f
+        ret
+1:      movq    %r9, %rdi
+        call    *%r8
+        ud2
+        .size   msocket_clone_tracer, .-msocket_clone_tracer
 
         .type   msocket_on_stack, @function
 msocket_on_stack:

@@ -11,6 +11,7 @@
 #include <time.h>
 
 #include "src/checkpoint/boot.h"
+#include "src/checkpoint/unblock.h"
 #include "src/transport/raw.h"
 #include "src/transport/world.h"
 
@@ -20,7 +21,7 @@ namespace {
 
 constexpr int kArchSetGs = 0x1001, kArchGetFs = 0x1003, kArchGetGs = 0x1004;
 constexpr unsigned kRseqSignature = 0x53053053;
-constexpr int kGatherMs = 3000;  // one that blocks the control signal does so for an instant (pthread_create) or for good
+constexpr int kSoonMs = 20, kGatherMs = 5000, kTries = 3;
 
 ThreadLayout layout;
 ThreadState* listed[transport::kMaxThreads + 1];
@@ -137,7 +138,10 @@ void hold_thread(uint32_t stopping) {
 
 bool list_threads(ThreadState* own, Refusal* why) {
   transport::stop_world(true);
-  int absent = transport::absent_thread(kGatherMs);
+  // One that blocks the signal does so for an instant (pthread_create), or for good; one that does not may be slow.
+  int absent = 0, failures = 0;
+  for (int waited = 0; waited < kGatherMs && failures < kTries && (absent = transport::absent_thread(kSoonMs)); waited += kSoonMs)
+    if (transport::blocks_signal(absent) && !unblock_control_signal(absent)) ++failures;
   if (absent) {
     char text[4096];
     why->add("its thread ");
@@ -147,7 +151,7 @@ bool list_threads(ThreadState* own, Refusal* why) {
     if (char* end = const_cast<char*>(strchr(name, '\n'))) *end = 0;
     why->add(" (");
     why->add(name);
-    why->add(") blocks signal 60");
+    why->add(transport::blocks_signal(absent) ? ") blocks signal 60" : ") does not come to a stop");
     return false;
   }
   int pid = static_cast<int>(raw::getpid());

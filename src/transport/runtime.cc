@@ -51,7 +51,7 @@ namespace {
 void on_control_signal(int, siginfo_t*, void* context) {
   rewind_stub(static_cast<ucontext_t*>(context), true);
   __atomic_add_fetch(&rt.signals, 1, __ATOMIC_RELAXED);
-  if (rt.active && !held_in_handler()) {
+  if (rt.active && !held_in_handler(static_cast<ucontext_t*>(context))) {
     if (try_lock()) {
       handle_control();
       unlock();

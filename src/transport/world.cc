@@ -25,6 +25,7 @@ struct World {
   int count = 0;
   int ids[kMaxThreads];
   volatile uint8_t here[kMaxThreads];
+  volatile uint8_t blocks[kMaxThreads];  // the signal, when it is not called for a freeze
   void* volatile states[kMaxThreads];  // of those who stand
 };
 constinit World world = {};
@@ -127,6 +128,7 @@ void stop_world(bool surely) {
   world.count = 0;
   world.arrived = 0;
   memset(const_cast<uint8_t*>(world.here), 0, sizeof world.here);
+  memset(const_cast<uint8_t*>(world.blocks), 0, sizeof world.blocks);
   for (auto& state : world.states) state = nullptr;
   __atomic_add_fetch(&world.stopping, 1, __ATOMIC_SEQ_CST);
   int settled = 0;
@@ -173,8 +175,24 @@ void for_each_held(void (*f)(void*)) {
     if (world.states[i]) f(world.states[i]);
 }
 
-bool held_in_handler() {
+bool blocks_signal(int id) { return will_come(id) == Coming::kBlocked; }
+
+void must_block_again(int id) {
+  for (int i = 0; i < world.count; ++i)
+    if (world.ids[i] == id) world.blocks[i] = 1;
+}
+
+bool held_in_handler(ucontext_t* context) {
   uint32_t stopping = world.stopping;
+  for (int i = 0; i < world.count; ++i) {
+    if (!world.blocks[i] || world.ids[i] != raw::gettid()) continue;
+    sigset_t& mask = context->uc_sigmask;
+    uint64_t bits;
+    memcpy(&bits, &mask, sizeof bits);
+    bits |= uint64_t{1} << (wire::kControlSignal - 1);
+    memcpy(&mask, &bits, sizeof bits);
+    world.blocks[i] = 0;
+  }
   if (!(stopping & 1) || world.stopper == raw::gettid()) return false;
   if (hold_hook) hold_hook(stopping);
   else stand_still(stopping, &world);

@@ -6,6 +6,8 @@
 // the signal handler, which sets them back to the look (stub.h), and held there until the change is made.
 // Lock held; async-signal-safe. With one thread all of this is nothing.
 #pragma once
+#include <ucontext.h>
+
 #include <cstdint>
 
 namespace msocket::transport {
@@ -18,14 +20,18 @@ inline constexpr int kMaxThreads = 1024;
 void stop_world(bool surely = false);
 /// Lets them go.
 void resume_world();
-/// In the handler: true when this thread was called here only to be held; it has been.
-bool held_in_handler();
+/// In the handler, with what it returns to: true when this thread was called here only to be held; it has been.
+bool held_in_handler(ucontext_t* context);
 /// How a thread stands still in the handler: calls stand_still(stopping, what it has noted about itself) at the end.
 /// src/checkpoint puts its own here.
 extern void (*hold_hook)(uint32_t stopping);
 void stand_still(uint32_t stopping, void* state);
 /// With the world stopped: 0, or the id of a thread that lives and has not come after so long.
 int absent_thread(int limit_ms);
+/// Does it keep the control signal away from itself?
+bool blocks_signal(int id);
+/// It will come with a mask that is not its own: the handler returns to one that has the control signal in it again.
+void must_block_again(int id);
 /// What those who stand have noted.
 void for_each_held(void (*f)(void* state));
 /// /proc/self/task/ID/status, with a zero byte behind it. False: no such thread.

@@ -13,6 +13,7 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/select.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -25,7 +26,7 @@ static pthread_cond_t cond = PTHREAD_COND_INITIALIZER, timed_cond;
 static int cond_round, timed_round;
 static pthread_barrier_t barrier;
 static sem_t sem, timed_sem;
-static int read_pipe[2], poll_pipe[2], select_pipe[2], handler_pipe[2], event_fd, epoll_fd;
+static int read_pipe[2], poll_pipe[2], select_pipe[2], handler_pipe[2], deaf_pipe[2], event_fd, epoll_fd;
 
 static struct timespec in_an_hour(clockid_t clock) {
   struct timespec at;
@@ -166,6 +167,20 @@ static void wait_sigwait(struct wait* w) {
 }
 static void release_sigwait(struct wait* w) { must(kill(getpid(), SIGRTMIN + 1) == 0, w->name); }
 
+/* It blocks every signal, by the kernel's own call: as libc's helper threads do. So it stays. */
+static uint64_t deaf(int how, uint64_t mask) {
+  uint64_t before = 0;
+  must(syscall(SYS_rt_sigprocmask, how, &mask, &before, sizeof mask) == 0, "rt_sigprocmask");
+  return before;
+}
+static void wait_deaf(struct wait* w) {
+  deaf(SIG_SETMASK, ~0ull);
+  get(deaf_pipe[0]);
+  uint64_t all = ~0ull & ~(1ull << (SIGKILL - 1)) & ~(1ull << (SIGSTOP - 1));
+  must(deaf(SIG_BLOCK, 0) == all, w->name);
+}
+static void release_deaf(struct wait* w) { (void)w, put(deaf_pipe[1]); }
+
 struct wait waits[] = {
     {.name = "mutex", .arm = arm_mutex, .wait = wait_mutex, .release = release_mutex},
     {.name = "PI mutex", .arm = arm_inheriting, .wait = wait_inheriting, .release = release_inheriting},
@@ -182,6 +197,7 @@ struct wait waits[] = {
     {.name = "select", .wait = wait_select, .release = release_select},
     {.name = "epoll_wait", .wait = wait_epoll, .release = release_epoll},
     {.name = "handler", .wait = wait_handler, .release = release_handler},
+    {.name = "deaf", .wait = wait_deaf, .release = release_deaf},
     {.name = "sigwait", .wait = wait_sigwait, .release = release_sigwait},
 };
 const int wait_count = sizeof waits / sizeof *waits;
@@ -198,7 +214,7 @@ void begin_waits(void) {
   pthread_barrier_init(&barrier, NULL, 2);
   sem_init(&sem, 0, 0);
   sem_init(&timed_sem, 0, 0);
-  must(pipe(read_pipe) == 0 && pipe(poll_pipe) == 0 && pipe(select_pipe) == 0 && pipe(handler_pipe) == 0, "pipe");
+  must(pipe(read_pipe) == 0 && pipe(poll_pipe) == 0 && pipe(select_pipe) == 0 && pipe(handler_pipe) == 0 && pipe(deaf_pipe) == 0, "pipe");
   event_fd = eventfd(0, 0);
   epoll_fd = epoll_create1(0);
   struct epoll_event event = {.events = EPOLLIN, .data.fd = event_fd};
