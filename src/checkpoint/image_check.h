@@ -41,9 +41,10 @@ inline __attribute__((always_inline)) bool good_regions(const wire::ImageHeader&
     if (region.start < kBootAddress + kBootSize && region.end > kBootAddress) return false;
     if (region.start < header.vdso_end && region.end > header.vdso_start) return false;
     if (region.prot > 7) return false;  // PROT_READ, PROT_WRITE, PROT_EXEC
-    if (static_cast<uint32_t>(region.kind) > static_cast<uint32_t>(wire::RegionKind::kHeap)) return false;
+    if (static_cast<uint32_t>(region.kind) > static_cast<uint32_t>(wire::RegionKind::kSharedFile)) return false;
     if (region.path[wire::kImagePathMax - 1]) return false;
-    if ((region.kind == wire::RegionKind::kFile) != (region.path[0] == '/')) return false;
+    bool file = region.kind == wire::RegionKind::kFile || region.kind == wire::RegionKind::kSharedFile;
+    if (file != (region.path[0] == '/')) return false;
     last_end = region.end;
   }
   uint32_t count = header.regions;

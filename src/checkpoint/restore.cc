@@ -106,14 +106,21 @@ __attribute__((always_inline)) inline void make_region(Boot* b, const ImageRegio
     if (!(region.prot & PROT_EXEC)) raw::sys(SYS_mprotect, at, length, PROT_READ | PROT_WRITE);
     return;
   }
-  int flags = MAP_PRIVATE | MAP_FIXED, fd = -1;
-  if (region.kind == RegionKind::kFile) {
-    fd = static_cast<int>(raw::sys(SYS_openat, AT_FDCWD, region.path, O_RDONLY | O_CLOEXEC));
+  bool shared = region.kind == RegionKind::kSharedFile;
+  int flags = (shared ? MAP_SHARED : MAP_PRIVATE) | MAP_FIXED, fd = -1;
+  int prot = PROT_READ | PROT_WRITE;
+  if (shared || region.kind == RegionKind::kFile) {
+    // A shared mapping that is only read now may have been made to be written; a file that must not be written cannot have.
+    fd = static_cast<int>(raw::sys(SYS_openat, AT_FDCWD, region.path, (shared ? O_RDWR : O_RDONLY) | O_CLOEXEC));
+    if (fd < 0 && shared && !(region.prot & PROT_WRITE)) {
+      fd = static_cast<int>(raw::sys(SYS_openat, AT_FDCWD, region.path, O_RDONLY | O_CLOEXEC));
+      prot = PROT_READ;
+    }
     if (fd < 0) fail(b, "cannot open ", region.path, fd);
   } else {
     flags |= MAP_ANONYMOUS | MAP_NORESERVE;
   }
-  void* got = raw::mmap(at, length, PROT_READ | PROT_WRITE, flags, fd, static_cast<long>(region.offset));
+  void* got = raw::mmap(at, length, prot, flags, fd, static_cast<long>(region.offset));
   if (fd >= 0) raw::close(fd);
   if (raw::failed(got)) fail(b, "no memory for its regions ", region.path, reinterpret_cast<long>(got));
 }
@@ -171,6 +178,13 @@ void become_image() {
   if (!same_vdso) fail(b, "this kernel puts its vdso elsewhere", nullptr, EXDEV);
   uint64_t all = ~0ull;
   raw::sys(SYS_rt_sigprocmask, kSigSetMask, &all, nullptr, 8);
+  // The stack grows while it is filled; the program's own limit comes back with the rest.
+  constexpr int kLimitStack = 3;
+  uint64_t limit[2];
+  if (raw::sys(SYS_prlimit64, 0, kLimitStack, nullptr, limit) == 0) {
+    limit[0] = limit[1];
+    raw::sys(SYS_prlimit64, 0, kLimitStack, limit, nullptr);
+  }
   ThreadFields mine = find_thread_fields();
   if (mine.rseq_area) raw::sys(SYS_rseq, mine.rseq_area, mine.rseq_length, kRseqUnregister, header.rseq_sig);
   msocket_on_stack(b->stack + sizeof b->stack, refill, b);

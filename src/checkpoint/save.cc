@@ -25,6 +25,7 @@ using transport::VSocket;
 
 Context context;  // in memory that moves: the new process resumes from here
 ThreadFields thread_fields;
+Refusal why;  // too large for a signal's stack
 
 constexpr int kPrctlArchGetFs = 0x1003, kPrctlArchGetGs = 0x1004;
 constexpr unsigned kRseqSignature = 0x53053053;
@@ -50,7 +51,7 @@ void say(wire::Control type, uint64_t number, const Refusal* why, uint64_t bytes
   record.local_gen = rt.generation;
   if (why && !why->empty()) {
     record.error = ECANCELED;
-    memcpy(record.text, why->text, sizeof why->text < sizeof record.text ? sizeof why->text : sizeof record.text - 1);
+    why->first(record.text, sizeof record.text);
   }
   transport::send_control(rt.control_fd, record);
 }
@@ -97,7 +98,7 @@ void arrive() {
   Boot* b = boot();
   rt.control_fd = b->control_fd;
   b->mirror_fd = transport::move_high(b->mirror_fd);  // rt.high_from is the old process's: above the program's numbers
-  Refusal why;
+  why.text[0] = 0;
   bool good = restore_resources(&why);
   int connections = 0;
   if (good) {
@@ -106,6 +107,7 @@ void arrive() {
     transport::arm(rt.control_fd);
     good = transport::restore_epolls();
     if (!good) why.add("an epoll set cannot be made again");
+    good = good && finish_resources(&why);
   }
   say(wire::Control::kRestored, connections, &why, b->bytes);
   if (!good) raw::exit_group(1);
@@ -126,12 +128,13 @@ void freeze(int image_fd, int mailbox_fd) {
   uint64_t all = ~0ull;
   raw::sys(SYS_rt_sigprocmask, kSigSetMask, &all, &context.signal_mask, 8);
   Boot* b = boot();
-  Refusal why;
+  why.text[0] = 0;
   int own[] = {image_fd, mailbox_fd, rt.control_fd, rt.mirror_fd};
   transport::prepare_freeze();
   fill_header(&b->header);
   if (!transport::save_epolls()) why.add("its epoll sets hold more than can be noted");
-  bool good = why.empty() && save_resources(own, 4, &why) &&
+  look_at_resources(own, 4, &why);
+  bool good = why.empty() && take_resources(&why) &&
               list_regions(&b->header, b->regions, b->maps_text, sizeof b->maps_text, &why);
   if (good && !thread_fields.tid_field) {
     why.add("this C library keeps its thread id where msocket does not find it");
@@ -142,14 +145,15 @@ void freeze(int image_fd, int mailbox_fd) {
   say(wire::Control::kFrozen, connections, &why);
   if (!good) {
     transport::close_own(image_fd);
-    forget_resources();
+    give_back_resources();
     transport::undo_freeze();
   } else if (msocket_context_save(&context) == 0) {
     unsigned long bytes = 0;
+    write_back(b->header, b->regions);
     write_image(image_fd, b->header, b->regions, &bytes);  // a broken stream shows at the other end: the verdict will say
     transport::close_own(image_fd);
     if (wait_committed()) raw::exit_group(0);
-    forget_resources();
+    give_back_resources();
     transport::undo_freeze();
   } else {
     arrive();

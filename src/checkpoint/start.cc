@@ -12,6 +12,7 @@
 #include <sys/mman.h>
 
 #include "src/checkpoint/boot.h"
+#include "src/checkpoint/look.h"
 #include "src/checkpoint/resources.h"
 #include "src/checkpoint/restore.h"
 #include "src/checkpoint/save.h"
@@ -51,6 +52,12 @@ void refuse_freeze(int image_fd, int mailbox_fd) {
   transport::send_control(rt.control_fd, record);
 }
 
+void refuse_look(int report, int, uint32_t) {
+  raw::write_all(report, "no ", 3);
+  raw::write_all(report, kNoRoom, sizeof kNoRoom - 1);
+  raw::write_all(report, "\n", 1);
+}
+
 __attribute__((constructor)) void start() {
   const char* control = getenv("MSOCKET_CONTROL");
   if (!control || atoi(control) != wire::kControlFd || raw::fcntl(wire::kControlFd, F_GETFD) < 0) return;
@@ -82,8 +89,9 @@ __attribute__((constructor)) void start() {
   }
 
   find_thread_fields();
-  note_provided();
+  note_start();
   transport::freeze_hook = movable ? freeze : refuse_freeze;
+  transport::look_hook = movable ? look : refuse_look;
   rt.control_fd = wire::kControlFd;
   rt.vip = start.local.ip;
   rt.generation = start.local_gen;

@@ -5,7 +5,6 @@
 #include <signal.h>
 #include <sys/socket.h>
 #include <spdlog/spdlog.h>
-#include <unistd.h>
 
 #include <cstring>
 #include <stdexcept>
@@ -13,8 +12,8 @@
 #include "src/daemons/connector.h"
 #include "src/daemons/datagrams.h"
 #include "src/daemons/fault.h"
+#include "src/daemons/fitness.h"
 #include "src/daemons/image_pump.h"
-#include "src/daemons/machine.h"
 #include "src/daemons/node.h"
 #include "src/util/text.h"
 
@@ -40,19 +39,7 @@ Arrivals::ArrivalPtr Arrivals::find(uint32_t vip, Generation generation) const {
 
 awaitable<void> Arrivals::prepare(Link::Ptr source, proto::Prepare request) {
   fault_point("prepare");
-  Rank::Ptr present = node_.find(request.vip());
-  bool resumed_here = present && present->suspended && present->busy && !request.image().empty();
-  if (!resumed_here) node_.check_room();
-  if (present && !resumed_here) throw std::runtime_error("node " + node_.name() + " has a process of that address already");
-  if (request.cpu() != cpu_signature()) throw std::runtime_error("node " + node_.name() + " has another kind of processor");
-  if (uint64_t free = memory_free(); request.memory() > free)
-    throw std::runtime_error("node " + node_.name() + " has no room: " + std::to_string(request.memory() >> 20) +
-                             " MiB wanted, " + std::to_string(free >> 20) + " MiB free");
-  if (access(request.program().c_str(), X_OK) != 0)
-    throw std::runtime_error("node " + node_.name() + " has no program " + request.program());
-  std::vector<proto::MappedFile> files(request.files().begin(), request.files().end());
-  if (std::string why = compare_files(files); !why.empty())
-    throw std::runtime_error("node " + node_.name() + ": " + why);
+  if (std::vector<std::string> reasons = why_not_here(node_, request); !reasons.empty()) throw std::runtime_error(reasons.front());
 
   if (!request.image().empty()) {
     proto::ImageHead head = co_await verify_image(node_.io.get_executor(), request.image());

@@ -3,57 +3,15 @@
 #include "src/daemons/image_pump.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <spdlog/spdlog.h>
 #include <string.h>
 #include <sys/socket.h>
 
-#include <functional>
 #include <stdexcept>
-#include <thread>
+
+#include "src/daemons/in_thread.h"
 
 namespace msocket::daemons {
-
-namespace {
-
-constexpr Millis kForever(1000LL * 3600 * 24 * 365);
-
-// The daemon's signals are the daemon's.
-void in_thread(std::function<void()> work) {
-  sigset_t all, before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
-  std::thread(std::move(work)).detach();
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
-}
-
-// Runs `work` in a thread and waits for it; its exception is thrown here.
-awaitable<void> run(asio::any_io_executor executor, std::function<void()> work) {
-  struct State {
-    explicit State(asio::any_io_executor e) : changed(e) {}
-    Event changed;
-    bool done = false;
-    std::string why;
-  };
-  auto state = std::make_shared<State>(executor);
-  in_thread([state, executor, work = std::move(work)] {
-    std::string why;
-    try {
-      work();
-    } catch (const std::exception& error) {
-      why = error.what();
-    }
-    asio::post(executor, [state, why] {
-      state->why = why;
-      state->done = true;
-      state->changed.notify();
-    });
-  });
-  co_await wait_until(state->changed, kForever, [&] { return state->done; });
-  if (!state->why.empty()) throw std::runtime_error(state->why);
-}
-
-}  // namespace
 
 awaitable<uint64_t> write_image_file(asio::any_io_executor executor, std::shared_ptr<wire::ImageFileWriter> file,
                                      proto::ImageHead head, ScopedFd from_process) {
@@ -83,7 +41,7 @@ awaitable<uint64_t> write_image_file(asio::any_io_executor executor, std::shared
     if (last != std::string(sizeof(wire::ImageRun), '\0')) throw std::runtime_error("the image ended early");
     file->finish();
   };
-  co_await run(executor, std::move(work));
+  co_await run_in_thread(executor, std::move(work));
   co_return file->bytes();
 }
 
@@ -96,7 +54,7 @@ awaitable<proto::ImageHead> verify_image(asio::any_io_executor executor, std::st
     }
     *head = file.head();
   };
-  co_await run(executor, std::move(work));
+  co_await run_in_thread(executor, std::move(work));
   co_return *head;
 }
 

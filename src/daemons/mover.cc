@@ -62,6 +62,7 @@ awaitable<proto::MoveReport> Mover::migrate(Rank::Ptr rank, std::string to) {
   std::string why;
   try {
     move->to = co_await node_.directory.node(to);
+    co_await look_first(*move);
     co_await prepare(*move);
     co_await freeze(*move);
     co_await hand_over(*move);
@@ -97,7 +98,8 @@ void Mover::describe(Move& move, proto::Prepare* prepare) {
   prepare->set_program(rank->program);
   for (auto& file : mapped_files(rank->pid)) *prepare->add_files() = file;
   prepare->set_memory(process_usage(rank->pid).resident);
-  prepare->set_cpu(cpu_signature());
+  prepare->set_cpu(own_cpu());
+  *prepare->mutable_needs() = move.needs;
   prepare->set_from(node_.name());
 }
 

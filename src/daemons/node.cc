@@ -226,6 +226,7 @@ void Node::on_record(const Rank::Ptr& rank, const ProcessChannel::Ptr& from, con
     case wire::Control::kConnect: connector_->connect(rank, from, record); break;
     case wire::Control::kInstalled: rank->installed[record.arg0] = record; break;
     case wire::Control::kFrozen: rank->frozen = std::make_unique<wire::ControlRecord>(record); break;
+    case wire::Control::kLooked: rank->looked = record.arg0; break;
     case wire::Control::kReconnect: rank->reconnects.push_back(record); break;
     case wire::Control::kRestored: rank->restored = std::make_unique<wire::ControlRecord>(record); break;
     case wire::Control::kUdpBind:

@@ -77,6 +77,7 @@ struct Rank : std::enable_shared_from_this<Rank> {
   std::map<uint64_t, wire::ControlRecord> installed;  ///< answers to them, by their number
   uint64_t installs = 0;      ///< the last such number
   std::unique_ptr<wire::ControlRecord> frozen, restored;  ///< as they arrive during a move
+  uint64_t looks = 0, looked = 0;  ///< dry looks that it was asked for, and the last that it has answered
   std::vector<wire::ControlRecord> reconnects;
   std::map<uint16_t, uint64_t> backlogs;            ///< of the listeners
   std::unique_ptr<Suspended> suspended;             ///< while it is, and while it is being resumed

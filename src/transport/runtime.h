@@ -52,6 +52,9 @@ extern Runtime rt;
 /// was called off, and in the new one when it has taken its place. Registered by src/checkpoint.
 extern void (*freeze_hook)(int image_fd, int mailbox_fd);
 
+/// A dry look at this process: lock held, owns neither descriptor (src/checkpoint/look.h). Registered by src/checkpoint.
+extern void (*look_hook)(int report_fd, int marks_fd, uint32_t flags);
+
 void lock();
 void unlock();
 bool try_lock();
