@@ -134,6 +134,14 @@ static int free_shm(void) {
   MUST(!munmap(memory, 4096) && !shm_unlink("/msocket-test"));
   return 1;
 }
+static int hold_hidden(void) {
+  MUST(!prctl(PR_SET_DUMPABLE, 0));
+  return 1;
+}
+static int free_hidden(void) {
+  MUST(!prctl(PR_SET_DUMPABLE, 1));
+  return 1;
+}
 /* the last one: a filter cannot be given back */
 static int hold_filter(void) {
   struct sock_filter code[] = {{BPF_RET | BPF_K, 0, 0, SECCOMP_RET_ALLOW}};
@@ -152,6 +160,6 @@ int main(int argc, char** argv) {
       {"device", hold_device, nothing, close_it},     {"lease", hold_lease, nothing, close_it},
       {"child", hold_child, nothing, free_child},     {"thread", hold_thread, nothing, free_thread},
       {"sysv", hold_sysv, nothing, free_sysv},        {"shm", hold_shm, nothing, free_shm},
-      {"filter", hold_filter, nothing, nothing},      {0}};
+      {"hidden", hold_hidden, nothing, free_hidden},  {"filter", hold_filter, nothing, nothing},      {0}};
   return serve("ms_bound", cases, argc, argv);
 }

@@ -165,7 +165,7 @@ long write_image(int fd, const wire::ImageHeader& header, const ImageRegion* reg
     }
   }
   scanner.close();
-  let_go_of_resources();
+  if (r == 0) let_go_of_resources();
   ImageRun end{};
   if (r == 0) r = raw::send_all(fd, &end, sizeof end);
   return r;

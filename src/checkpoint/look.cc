@@ -3,6 +3,7 @@
 #include "src/checkpoint/look.h"
 
 #include <string.h>
+#include <sys/mman.h>
 
 #include "src/checkpoint/boot.h"
 #include "src/checkpoint/image_writer.h"
@@ -42,6 +43,19 @@ void say_file(const char* path, int flags, int64_t size) {
   say(" ");
   say(path);
   say("\n");
+}
+
+// Files that it has mapped, but for programs and libraries: those are compared by their build ids.
+void say_mapped_files(const wire::ImageHeader& header, const wire::ImageRegion* regions) {
+  for (uint32_t i = 0; i < header.regions; ++i) {
+    const wire::ImageRegion& region = regions[i];
+    if (!region.path[0] || (i && strcmp(region.path, regions[i - 1].path) == 0)) continue;
+    bool code = false;
+    for (uint32_t k = 0; k < header.regions && !code; ++k)
+      code = (regions[k].prot & PROT_EXEC) && strcmp(regions[k].path, region.path) == 0;
+    bool written = region.kind == wire::RegionKind::kSharedFile && (region.prot & PROT_WRITE);
+    if (!code) say_file(region.path, written ? O_RDWR : O_RDONLY, 0);
+  }
 }
 
 void say_pages(const wire::ImageHeader& header, const wire::ImageRegion* regions) {
@@ -87,6 +101,7 @@ void look(int report, int marks_fd, uint32_t flags) {
     at = end + 1;
   }
   list_needs({say_file});
+  say_mapped_files(b->header, b->regions);
   Dumpable dumpable;
   if (flags & wire::kLookCount) say_pages(b->header, b->regions);
 }

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: MIT
 #include "src/daemons/machine.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/utsname.h>
@@ -108,6 +109,8 @@ void describe_machine(proto::Needs* needs) {
 
 std::vector<proto::MappedFile> mapped_files(pid_t pid) {
   std::ifstream in("/proc/" + std::to_string(pid) + "/maps");
+  if (!in && errno == EACCES)
+    throw std::runtime_error("it has hidden itself (prctl PR_SET_DUMPABLE), and its daemon is not root: its memory map cannot be read");
   if (!in) throw std::runtime_error("the process has ended");
   std::vector<proto::MappedFile> files;
   std::set<std::string> seen;
