@@ -12,6 +12,8 @@ namespace msocket::checkpoint {
 
 namespace {
 
+char text[4096];  // here, for a signal's stack may be small
+
 void look(Refusal* why) {
   long threads = 0;
   each_number("/proc/self/task", [&](int) { ++threads; });
@@ -21,7 +23,7 @@ void look(Refusal* why) {
     why->add(" threads (this version moves single-threaded programs)");
     why->end();
   }
-  char path[96], text[4096];
+  char path[96];
   number_path("/proc/self/task/", raw::gettid(), path);
   memcpy(path + strlen(path), "/children", 10);
   if (read_text(path, text, 2) == 1) {

@@ -35,6 +35,7 @@ Timer list[kMax];
 int count;
 itimerval intervals[3];
 long pid_before;
+char text[16384];  // here, for a signal's stack may be small
 
 void begin() { count = 0; }
 
@@ -42,28 +43,28 @@ void begin() { count = 0; }
 long owner_of(int clock) { return ~(static_cast<long>(clock) >> 3); }
 
 bool parse(const char** at, Timer* timer, long* target) {
-  const char* text = *at;
+  const char* words = *at;
   *timer = {};
-  if (!take_word(&text, "ID:")) return false;
-  timer->id = static_cast<int>(take_number(&text, 10));
-  text = next_line(text);
-  if (!take_word(&text, "signal:")) return false;
-  timer->event.signal = static_cast<int>(take_number(&text, 10));
-  if (!take_word(&text, "/")) return false;
-  timer->event.value = static_cast<uint64_t>(take_number(&text, 16));
-  text = next_line(text);
-  if (!take_word(&text, "notify:")) return false;
-  if (take_word(&text, "none/")) timer->event.notify = SIGEV_NONE;
-  else if (take_word(&text, "signal/")) timer->event.notify = SIGEV_SIGNAL;
-  else if (take_word(&text, "thread/")) timer->event.notify = SIGEV_THREAD;
+  if (!take_word(&words, "ID:")) return false;
+  timer->id = static_cast<int>(take_number(&words, 10));
+  words = next_line(words);
+  if (!take_word(&words, "signal:")) return false;
+  timer->event.signal = static_cast<int>(take_number(&words, 10));
+  if (!take_word(&words, "/")) return false;
+  timer->event.value = static_cast<uint64_t>(take_number(&words, 16));
+  words = next_line(words);
+  if (!take_word(&words, "notify:")) return false;
+  if (take_word(&words, "none/")) timer->event.notify = SIGEV_NONE;
+  else if (take_word(&words, "signal/")) timer->event.notify = SIGEV_SIGNAL;
+  else if (take_word(&words, "thread/")) timer->event.notify = SIGEV_THREAD;
   else return false;
-  if (take_word(&text, "tid.")) timer->event.notify |= SIGEV_THREAD_ID;
-  else if (!take_word(&text, "pid.")) return false;
-  *target = take_number(&text, 10);
-  text = next_line(text);
-  if (!take_word(&text, "ClockID:")) return false;
-  timer->clock = static_cast<int>(take_number(&text, 10));
-  *at = next_line(text);
+  if (take_word(&words, "tid.")) timer->event.notify |= SIGEV_THREAD_ID;
+  else if (!take_word(&words, "pid.")) return false;
+  *target = take_number(&words, 10);
+  words = next_line(words);
+  if (!take_word(&words, "ClockID:")) return false;
+  timer->clock = static_cast<int>(take_number(&words, 10));
+  *at = next_line(words);
   return true;
 }
 
@@ -77,7 +78,6 @@ void refuse(Refusal* why, int id, const char* reason) {
 void look(Refusal* why) {
   pid_before = raw::getpid();
   for (int i = 0; i < 3; ++i) raw::sys(SYS_getitimer, i, &intervals[i]);
-  char text[16384];
   long n = read_text("/proc/self/timers", text, sizeof text);
   for (const char* at = text; n > 0 && *at;) {
     Timer timer;
@@ -93,7 +93,10 @@ void look(Refusal* why) {
     if (timer.clock < 0 && owner_of(timer.clock) && owner_of(timer.clock) != pid_before)
       refuse(why, timer.id, " runs by another process's clock");
     raw::sys(SYS_timer_gettime, timer.id, &timer.left);
-    list[count++] = timer;
+    // By number: where the kernel only counts up they must be made in that order.
+    int place = count++;
+    for (; place > 0 && list[place - 1].id > timer.id; --place) list[place] = list[place - 1];
+    list[place] = timer;
   }
   // No such file: a kernel that does not tell. Does it have any?
   for (int id = 0; n == -ENOENT && id < 64; ++id)
