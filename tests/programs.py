@@ -89,9 +89,9 @@ class Moving(harness.Program):
 class Commanded(Moving):
     """A program that answers each line on its standard input with one line on its standard output."""
 
-    def __init__(self, cluster, name, node, address, label=None):
+    def __init__(self, cluster, name, node, address, label=None, words=()):
         self.answers, self.asked = queue.Queue(), []
-        super().__init__(cluster, name, node, address, label=label, stdin=subprocess.PIPE, keep=self.keep)
+        super().__init__(cluster, name, node, address, *words, label=label, stdin=subprocess.PIPE, keep=self.keep)
 
     def keep(self, line):
         if not line.startswith(f"{self.name}: "):

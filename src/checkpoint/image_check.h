@@ -35,9 +35,10 @@ inline __attribute__((always_inline)) bool good_region(const wire::ImageRegion& 
   if (region.start >= region.end || region.offset % kPageSize) return false;
   if (!good_place(region.start, region.end - region.start, vdso_start, vdso_end)) return false;
   if (region.prot > 7) return false;  // PROT_READ, PROT_WRITE, PROT_EXEC
-  if (static_cast<uint32_t>(region.kind) > static_cast<uint32_t>(wire::RegionKind::kHeap)) return false;
+  if (static_cast<uint32_t>(region.kind) > static_cast<uint32_t>(wire::RegionKind::kSharedFile)) return false;
   if (region.path[wire::kImagePathMax - 1]) return false;
-  return (region.kind == wire::RegionKind::kFile) == (region.path[0] == '/');
+  bool file = region.kind == wire::RegionKind::kFile || region.kind == wire::RegionKind::kSharedFile;
+  return file == (region.path[0] == '/');
 }
 
 /// nullptr, or what is wrong. `regions` are looked at apart.

@@ -32,12 +32,18 @@ void refuse_map(Refusal* why, const Map& map, const char* reason) {
   why->add("memory mapped from ");
   why->add(path);
   why->add(reason);
+  why->end();
 }
 
-bool is_deleted(const Map& map) {
-  constexpr char kEnd[] = " (deleted)";
-  constexpr uint32_t n = sizeof kEnd - 1;
-  return map.path_length >= n && memcmp(map.path + map.path_length - n, kEnd, n) == 0;
+// Of a shared mapping that is no room's: nullptr, or why it cannot be mapped again.
+const char* why_not_shared(const Map& map) {
+  if (path_starts(map, "/SYSV")) return " is System V shared memory";
+  if (path_starts(map, "anon_inode:[io_uring]")) return " is a ring of system calls (io_uring)";
+  if (path_starts(map, "anon_inode:[perf_event]")) return " is a counter of this node's kernel";
+  if (path_starts(map, "/[aio]")) return " is a queue of asynchronous I/O (io_setup)";
+  if (path_starts(map, "/anon_hugepage")) return " is shared memory of huge pages";
+  bool elsewhere = path_starts(map, "/dev/") || !map.path_length || map.path[0] != '/';
+  return elsewhere ? " is shared memory" : nullptr;
 }
 
 // Sends whole vectors; TCP takes them in parts.
@@ -110,11 +116,13 @@ bool list_regions(wire::ImageHeader* header, ImageRegion* regions, char* text, u
   long length = read_maps(text, size);
   if (length < 0) {
     why->add("its memory map is too long to read");
+    why->end();
     return false;
   }
   const char *p = text, *end = text + length;
   Map map;
   header->regions = 0;
+  begin_mappings();
   while (next_map(p, end, &map)) {
     if (map.start >= kBootAddress && map.end <= kBootAddress + kBootSize) continue;
     if (path_starts(map, "[vdso]")) {
@@ -125,6 +133,7 @@ bool list_regions(wire::ImageHeader* header, ImageRegion* regions, char* text, u
     if (path_starts(map, "[vvar") || path_starts(map, "[vsyscall]")) continue;
     if (header->regions == wire::kImageMaxRegions) {
       why->add("it has too many separate memory mappings");
+      why->end();
       return false;
     }
     ImageRegion& region = regions[header->regions++];
@@ -134,33 +143,38 @@ bool list_regions(wire::ImageHeader* header, ImageRegion* regions, char* text, u
     region.offset = map.offset;
     region.prot = map.prot;
     region.kind = RegionKind::kAnon;
-    // A file that is only read through a shared mapping (libc's tables) is the same file in a private one.
-    bool only_read = !(map.prot & PROT_WRITE) && map.path_length && map.path[0] == '/' && !is_deleted(map) &&
-                     !path_starts(map, "/dev/") && !path_starts(map, "/memfd:");
-    if (map.shared && !only_read) {
-      refuse_map(why, map, " is shared memory");
-      return false;
+    if (map.shared) {
+      if (claim_mapping(map, &region, why)) continue;
+      if (const char* reason = why_not_shared(map)) {
+        refuse_map(why, map, reason);
+        continue;
+      }
     }
     if (path_starts(map, "[stack]")) region.kind = RegionKind::kStack;
     else if (path_starts(map, "[heap]")) region.kind = RegionKind::kHeap;
     else if (map.path_length && map.path[0] == '/') {
+      if (path_starts(map, "/anon_hugepage")) continue;  // src/checkpoint/marks.cc
       if (is_deleted(map)) {  // its content travels; only this process has it
-        if (map.prot & PROT_EXEC) {
-          refuse_map(why, map, " cannot be found again on another node");
-          return false;
-        }
+        if (map.prot & PROT_EXEC) refuse_map(why, map, " cannot be found again on another node");
         region.all = 1;
         continue;
       }
       if (map.path_length >= sizeof region.path) {
         refuse_map(why, map, ": the path is too long to carry");
-        return false;
+        continue;
       }
-      region.kind = RegionKind::kFile;
+      region.kind = map.shared ? RegionKind::kSharedFile : RegionKind::kFile;
+      if (map.shared) region.all = wire::kNoPages;
       memcpy(region.path, map.path, map.path_length);
     }
   }
-  return true;
+  return why->empty();
+}
+
+void write_back(const wire::ImageHeader& header, const ImageRegion* regions) {
+  for (uint32_t i = 0; i < header.regions; ++i)
+    if (regions[i].kind == RegionKind::kSharedFile && (regions[i].prot & PROT_WRITE))
+      raw::sys(SYS_msync, regions[i].start, regions[i].end - regions[i].start, MS_SYNC);
 }
 
 long write_image(int fd, const wire::ImageHeader& header, const ImageRegion* regions, int sent_fd, bool begun,
@@ -182,6 +196,7 @@ long write_image(int fd, const wire::ImageHeader& header, const ImageRegion* reg
   SentList sent(sent_fd);
   PartSender out(fd);
   for (uint32_t i = 0; i < header.regions && r == 0; ++i) {
+    if (regions[i].all == wire::kNoPages) continue;
     Readable readable(regions[i]);
     RegionRest rest(&scanner, &sent, regions[i]);
     r = rest.each([&](ImagePart part, uint64_t start, uint64_t end) { out.add(part, start, end - start); });
@@ -190,10 +205,13 @@ long write_image(int fd, const wire::ImageHeader& header, const ImageRegion* reg
   if (r == 0) r = out.flush();
   LiveStack live(header);
   for (uint32_t i = 0; with_sums && i < header.regions && r == 0; ++i) {
+    if (regions[i].all == wire::kNoPages) continue;
     Readable readable(regions[i]);
     out.add(ImagePart::kSum, regions[i].start, sum_of(scanner.fd(), regions[i], live));
   }
   scanner.close();
+  if (r == 0) r = out.flush();
+  if (r == 0) let_go_of_resources();
   out.add(ImagePart::kEnd, 0, 0);
   return r == 0 ? out.flush() : r;
 }

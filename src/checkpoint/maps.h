@@ -14,6 +14,8 @@ struct Map {
   uint64_t start, end, offset;
   uint32_t prot;
   bool shared;
+  uint32_t major, minor;
+  uint64_t inode;
   const char* path;  ///< "" for anonymous memory; ends at '\n' in the text, see path_length
   uint32_t path_length;
 };
@@ -64,9 +66,13 @@ inline __attribute__((always_inline)) bool next_map(const char*& p, const char* 
   map->shared = p[3] == 's';
   p += 5;
   map->offset = hex();
-  for (int blanks = 0; blanks < 2 && p < line_end; ++p)  // device and inode
-    if (*p == ' ') ++blanks;
-  while (p < line_end && *p != ' ') ++p;
+  skip(' ');
+  map->major = static_cast<uint32_t>(hex());
+  skip(':');
+  map->minor = static_cast<uint32_t>(hex());
+  skip(' ');
+  map->inode = 0;
+  for (; p < line_end && *p >= '0' && *p <= '9'; ++p) map->inode = map->inode * 10 + (*p - '0');
   while (p < line_end && *p == ' ') ++p;
   map->path = p;
   map->path_length = static_cast<uint32_t>(line_end - p);
@@ -78,6 +84,15 @@ inline __attribute__((always_inline)) bool path_starts(const Map& map, const cha
   uint32_t i = 0;
   for (; prefix[i]; ++i)
     if (i >= map.path_length || map.path[i] != prefix[i]) return false;
+  return true;
+}
+
+inline __attribute__((always_inline)) bool is_deleted(const Map& map) {
+  constexpr char kEnd[] = " (deleted)";
+  constexpr uint32_t n = sizeof kEnd - 1;
+  if (map.path_length < n) return false;
+  for (uint32_t i = 0; i < n; ++i)
+    if (map.path[map.path_length - n + i] != kEnd[i]) return false;
   return true;
 }
 

@@ -1,14 +1,15 @@
 // SPDX-FileCopyrightText: 2026 The msocket authors
 // SPDX-License-Identifier: MIT
-#include "src/checkpoint/pipes.h"
-
+//
+// Pipes whose both ends are in the process itself (the self-pipe of an event loop), with what is in them. A pipe that leads to
+// another process keeps its process where it is.
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 
+#include "src/checkpoint/proc_text.h"
 #include "src/checkpoint/resources.h"
-#include "src/transport/raw.h"
 #include "src/transport/runtime.h"
 
 namespace msocket::checkpoint {
@@ -28,7 +29,7 @@ struct End {
   int flags;  ///< F_GETFL
   bool close_on_exec;
 };
-Pipe pipes[kMaxPipes];
+Pipe all[kMaxPipes];
 End ends[kMaxEnds];
 int pipe_count, end_count;
 
@@ -39,6 +40,7 @@ void refuse(Refusal* why, int fd, const char* reason) {
   why->add(static_cast<long>(fd));
   why->add(" is a pipe ");
   why->add(reason);
+  why->end();
 }
 
 // A look at what is in the pipe that takes nothing out: tee into another one.
@@ -59,51 +61,47 @@ bool take_content(Pipe* pipe) {
   return good;
 }
 
-}  // namespace
-
-void begin_pipes() {
-  forget_pipes();
-  pipe_count = end_count = 0;
-}
-
-void note_pipe(int fd, uint64_t inode, Refusal* why) {
-  int which = 0;
-  while (which < pipe_count && pipes[which].inode != inode) ++which;
-  if (which == kMaxPipes || end_count == kMaxEnds) return refuse(why, fd, "too many");
-  if (which == pipe_count) pipes[pipe_count++] = {inode, -1, -1, 0, 0, nullptr};
-  End& end = ends[end_count++];
-  end = {fd, which, static_cast<int>(raw::fcntl(fd, F_GETFL)), (raw::fcntl(fd, F_GETFD) & FD_CLOEXEC) != 0};
-  int& first = writes(end) ? pipes[which].writer : pipes[which].reader;
-  if (first < 0) first = fd;
-}
-
-bool save_pipes(Refusal* why) {
+void give_back() {
   for (int i = 0; i < pipe_count; ++i) {
-    Pipe& pipe = pipes[i];
-    int one = pipe.reader < 0 ? pipe.writer : pipe.reader;
-    if (pipe.reader < 0 || pipe.writer < 0) {
-      refuse(why, one, "to another process");
-      return false;
-    }
-    pipe.capacity = raw::fcntl(one, F_GETPIPE_SZ);
-    if (!take_content(&pipe)) {
-      refuse(why, one, "whose content cannot be read");
-      return false;
-    }
+    if (all[i].content) raw::munmap(all[i].content, static_cast<size_t>(all[i].size));
+    all[i].content = nullptr;
   }
+}
+
+void begin() { pipe_count = end_count = 0; }
+
+bool claim(const Descriptor& d, Refusal* why) {
+  if (!S_ISFIFO(d.st.st_mode) || !begins_with(d.path, "pipe:[")) return false;
+  int which = 0;
+  while (which < pipe_count && all[which].inode != d.st.st_ino) ++which;
+  if (which == kMaxPipes || end_count == kMaxEnds) {
+    refuse(why, d.fd, "too many");
+    return true;
+  }
+  if (which == pipe_count) all[pipe_count++] = {d.st.st_ino, -1, -1, 0, 0, nullptr};
+  End& end = ends[end_count++];
+  end = {d.fd, which, d.flags, d.close_on_exec};
+  int& first = writes(end) ? all[which].writer : all[which].reader;
+  if (first < 0) first = d.fd;
   return true;
 }
 
-void forget_pipes() {
+void look(Refusal* why) {
+  for (int i = 0; i < pipe_count; ++i)
+    if (all[i].reader < 0 || all[i].writer < 0)
+      refuse(why, all[i].reader < 0 ? all[i].writer : all[i].reader, "to another process");
+}
+
+void take(Refusal* why) {
   for (int i = 0; i < pipe_count; ++i) {
-    if (pipes[i].content) raw::munmap(pipes[i].content, static_cast<size_t>(pipes[i].size));
-    pipes[i].content = nullptr;
+    all[i].capacity = raw::fcntl(all[i].reader, F_GETPIPE_SZ);
+    if (!take_content(&all[i])) refuse(why, all[i].reader, "whose content cannot be read");
   }
 }
 
-bool restore_pipes(Refusal* why) {
+bool restore(Refusal* why) {
   for (int i = 0; i < pipe_count; ++i) {
-    const Pipe& pipe = pipes[i];
+    const Pipe& pipe = all[i];
     int made[2];
     bool good = raw::sys(SYS_pipe2, made, O_CLOEXEC) == 0;
     if (good) {
@@ -125,9 +123,14 @@ bool restore_pipes(Refusal* why) {
       return false;
     }
   }
-  forget_pipes();
-  pipe_count = end_count = 0;
+  give_back();
+  begin();
   return true;
 }
+
+}  // namespace
+
+extern const Resource pipes;
+const Resource pipes{.begin = begin, .claim = claim, .look = look, .take = take, .give_back = give_back, .restore = restore};
 
 }  // namespace msocket::checkpoint

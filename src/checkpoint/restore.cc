@@ -104,15 +104,22 @@ __attribute__((always_inline)) inline int clear_address_space(Boot* b, Kept* kep
 
 // Room for [start, end) of a region, to be filled; what is there goes.
 __attribute__((always_inline)) inline void map_part(Boot* b, const ImageRegion& region, uint64_t start, uint64_t end) {
-  int flags = MAP_PRIVATE | MAP_FIXED, fd = -1;
-  if (region.kind == RegionKind::kFile) {
-    fd = static_cast<int>(raw::sys(SYS_openat, AT_FDCWD, region.path, O_RDONLY | O_CLOEXEC));
+  bool shared = region.kind == RegionKind::kSharedFile, file = shared || region.kind == RegionKind::kFile;
+  int flags = (shared ? MAP_SHARED : MAP_PRIVATE) | MAP_FIXED, fd = -1;
+  int prot = PROT_READ | PROT_WRITE;
+  if (file) {
+    // A shared mapping that is only read now may have been made to be written; a file that must not be written cannot have.
+    fd = static_cast<int>(raw::sys(SYS_openat, AT_FDCWD, region.path, (shared ? O_RDWR : O_RDONLY) | O_CLOEXEC));
+    if (fd < 0 && shared && !(region.prot & PROT_WRITE)) {
+      fd = static_cast<int>(raw::sys(SYS_openat, AT_FDCWD, region.path, O_RDONLY | O_CLOEXEC));
+      prot = PROT_READ;
+    }
     if (fd < 0) fail(b, "cannot open ", region.path, fd);
   } else {
     flags |= MAP_ANONYMOUS | MAP_NORESERVE;
   }
-  void* got = raw::mmap(reinterpret_cast<void*>(start), end - start, PROT_READ | PROT_WRITE, flags, fd,
-                        static_cast<long>(region.kind == RegionKind::kFile ? region.offset + (start - region.start) : 0));
+  void* got = raw::mmap(reinterpret_cast<void*>(start), end - start, prot, flags, fd,
+                        static_cast<long>(file ? region.offset + (start - region.start) : 0));
   if (fd >= 0) raw::close(fd);
   if (raw::failed(got)) fail(b, "no memory for its regions ", region.path, reinterpret_cast<long>(got));
 }
@@ -346,6 +353,13 @@ void become_image() {
   find_thread_layout();
   note_thread(&mine);
   if (mine.rseq_area) raw::sys(SYS_rseq, mine.rseq_area, mine.rseq_len, kRseqUnregister, kRseqSignature);
+  // The stack grows while it is filled; the program's own limit comes back with the rest.
+  constexpr int kLimitStack = 3;
+  uint64_t limit[2];
+  if (raw::sys(SYS_prlimit64, 0, kLimitStack, nullptr, limit) == 0) {
+    limit[0] = limit[1];
+    raw::sys(SYS_prlimit64, 0, kLimitStack, limit, nullptr);
+  }
   msocket_on_stack(b->stack + sizeof b->stack, refill, b);
 }
 

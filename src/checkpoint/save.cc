@@ -55,7 +55,7 @@ void say(wire::Control type, uint64_t number, const Refusal* why, uint64_t bytes
   record.local_gen = rt.generation;
   if (why && !why->empty()) {
     record.error = ECANCELED;
-    memcpy(record.text, why->text, sizeof why->text < sizeof record.text ? sizeof why->text : sizeof record.text - 1);
+    why->first(record.text, sizeof record.text);
   }
   transport::send_control(rt.control_fd, record);
 }
@@ -111,7 +111,7 @@ void arrive() {
   Boot* b = boot();
   rt.control_fd = b->control_fd;
   b->mirror_fd = transport::move_high(b->mirror_fd);  // rt.high_from is the old process's: above the program's numbers
-  Refusal why;
+  why.text[0] = 0;
   bool good = restore_resources(&why);
   int connections = 0;
   if (good) {
@@ -120,6 +120,7 @@ void arrive() {
     transport::arm(rt.control_fd);
     good = transport::restore_epolls();
     if (!good) why.add("an epoll set cannot be made again");
+    good = good && finish_resources(&why);
   }
   wait_for_clock();
   say(wire::Control::kRestored, connections, &why, b->bytes);
@@ -142,7 +143,7 @@ void freeze(int image_fd, int mailbox_fd) {
   uint64_t mask;
   raw::sys(SYS_rt_sigprocmask, kSigSetMask, &all, &mask, 8);
   Boot* b = boot();
-  Refusal why;
+  why.text[0] = 0;
   int sent_fd = rt.freeze_sent_fd;
   rt.freeze_sent_fd = -1;
   int own[] = {image_fd, mailbox_fd, sent_fd, rt.control_fd, rt.mirror_fd};
@@ -151,8 +152,11 @@ void freeze(int image_fd, int mailbox_fd) {
   bool listed = list_threads(&freezer, &why);
   note_clock();
   if (listed) fill_header(&b->header);
+  why.end();
+  freezer.pending = 0;  // src/checkpoint/signals.cc sees to this thread's
   if (!transport::save_epolls()) why.add("its epoll sets hold more than can be noted");
-  bool good = why.empty() && save_resources(own, 5, &why) &&
+  look_at_resources(own, 5, &why);
+  bool good = why.empty() && take_resources(&why) &&
               list_regions(&b->header, b->regions, b->maps_text, sizeof b->maps_text, &why);
   if (good && !b->header.tid_field) {
     why.add("this C library keeps its thread id where msocket does not find it");
@@ -164,9 +168,10 @@ void freeze(int image_fd, int mailbox_fd) {
   if (!good) {
     transport::close_own(image_fd);
     transport::close_own(sent_fd);
-    forget_resources();
+    give_back_resources();
     transport::undo_freeze();
   } else if (msocket_context_save(&freezer.context) == 0) {
+    write_back(b->header, b->regions);
     // A broken stream shows at the other end: the verdict will say.
     write_image(image_fd, b->header, b->regions, sent_fd, sent_fd >= 0, b->check_image);
     transport::close_own(image_fd);
@@ -175,7 +180,7 @@ void freeze(int image_fd, int mailbox_fd) {
       close_by_reset();
       raw::exit_group(0);
     }
-    forget_resources();
+    give_back_resources();
     transport::undo_freeze();
   } else {
     take_up_thread(freezer);

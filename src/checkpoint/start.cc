@@ -12,6 +12,7 @@
 #include <sys/mman.h>
 
 #include "src/checkpoint/boot.h"
+#include "src/checkpoint/look.h"
 #include "src/checkpoint/resources.h"
 #include "src/checkpoint/restore.h"
 #include "src/checkpoint/save.h"
@@ -60,9 +61,16 @@ void refuse_freeze(int image_fd, int mailbox_fd) {
   transport::send_control(rt.control_fd, record);
 }
 
+void refuse_look(int report, int, uint32_t) {
+  raw::write_all(report, "no ", 3);
+  raw::write_all(report, kNoRoom, sizeof kNoRoom - 1);
+  raw::write_all(report, "\n", 1);
+}
+
 void go_on(bool movable) {
   find_thread_layout();
   transport::freeze_hook = movable ? freeze : refuse_freeze;
+  transport::look_hook = movable ? look : refuse_look;
   transport::hold_hook = hold_thread;
   transport::track_hook = offer_tracking;
   pthread_atfork(transport::before_fork, transport::after_fork_in_parent, transport::after_fork_in_child);
@@ -79,7 +87,7 @@ __attribute__((constructor)) void start() {
   // Valgrind, for one, has no such addresses: the process has its virtual sockets all the same, and follows its peers.
   transport::datagrams_go_over_exec();
   transport::goes_over_exec(&transport::unaccepted_arrivals, sizeof transport::unaccepted_arrivals);
-  provided_go_over_exec();
+  resources_go_over_exec();
   bool movable = at == reinterpret_cast<void*>(kBootAddress);
   if (movable) {
     raw::sys(SYS_sched_getaffinity, 0, sizeof boot()->cpus, boot()->cpus);
@@ -114,7 +122,7 @@ __attribute__((constructor)) void start() {
     become_image();
   }
 
-  note_provided();
+  note_start();
   rt.control_fd = wire::kControlFd;
   rt.vip = start.local.ip;
   rt.generation = start.local_gen;

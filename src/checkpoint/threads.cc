@@ -11,6 +11,7 @@
 #include <time.h>
 
 #include "src/checkpoint/boot.h"
+#include "src/checkpoint/identity.h"
 #include "src/checkpoint/unblock.h"
 #include "src/transport/raw.h"
 #include "src/transport/world.h"
@@ -132,8 +133,12 @@ void note_thread(ThreadState* state) {
 void hold_thread(uint32_t stopping) {
   ThreadState state;
   note_thread(&state);
-  if (msocket_context_save(&state.context) != 0) take_up_thread(state);
+  bool anew = msocket_context_save(&state.context) != 0;
+  if (anew) take_up_thread(state);
   transport::stand_still(stopping, &state);
+  if (!anew) return;
+  be_who_the_process_is();  // each thread has that for itself
+  raw::sys(SYS_prctl, PR_SET_NAME, state.name, 0, 0, 0);
 }
 
 bool list_threads(ThreadState* own, Refusal* why) {
@@ -194,9 +199,9 @@ void take_up_thread(const ThreadState& state) {
     if (sig != wire::kControlSignal && (state.pending >> (sig - 1) & 1)) raw::sys(SYS_tgkill, raw::getpid(), raw::gettid(), sig);
 }
 
-uint64_t process_pending() {
+uint64_t thread_pending() {
   uint64_t signals = 0;
-  status_of(static_cast<int>(raw::gettid()), "ShdPnd:", &signals);
+  status_of(static_cast<int>(raw::gettid()), "SigPnd:", &signals);
   return signals;
 }
 

@@ -52,8 +52,8 @@ ThreadState* const* listed_threads(uint32_t* count);
 /// In the new process, by each thread: all that a new thread does not have by itself.
 void take_up_thread(const ThreadState& state);
 
-/// Signals that wait for whichever thread takes them.
-uint64_t process_pending();
+/// Signals that wait for this thread alone.
+uint64_t thread_pending();
 /// Notes the monotonic clock; and waits until it has come there again, in a new process whose clocks go on (kFlagNamespaces).
 void note_clock();
 void wait_for_clock();

@@ -5,13 +5,13 @@
 #include <signal.h>
 #include <sys/socket.h>
 #include <spdlog/spdlog.h>
-#include <unistd.h>
 
 #include <cstring>
 #include <stdexcept>
 
 #include "src/daemons/datagrams.h"
 #include "src/daemons/fault.h"
+#include "src/daemons/fitness.h"
 #include "src/daemons/image_pump.h"
 #include "src/daemons/machine.h"
 #include "src/daemons/node.h"
@@ -38,34 +38,12 @@ Arrivals::ArrivalPtr Arrivals::find(uint32_t vip, Generation generation) const {
   return it->second;
 }
 
-// A thread's id is in every recursive mutex that it holds: with new ones the program would wait for itself.
-void Arrivals::check_threads(const proto::Prepare& request) const {
-  if (request.threads() < 2) return;
-  std::string have = "it has " + std::to_string(request.threads()) + " threads, and node " + node_.name() + " cannot keep their ids: ";
-  if (namespaces_here().kind == NamespaceKind::kNone) throw std::runtime_error(have + namespaces_here().why_not);
-  if (!can_have_pid(static_cast<pid_t>(request.pid())))
-    throw std::runtime_error(have + std::to_string(request.pid()) + " is more than its kernel.pid_max");
-}
-
 awaitable<void> Arrivals::prepare(Link::Ptr source, proto::Prepare request) {
   // Before anything that takes time: the clocks are to go on from here. They run late by the way of the message, never early.
   Identity identity{static_cast<pid_t>(request.pid()), static_cast<int64_t>(request.monotonic_ns()) - clock_ns(CLOCK_MONOTONIC),
                     static_cast<int64_t>(request.boottime_ns()) - clock_ns(CLOCK_BOOTTIME)};
   fault_point("prepare");
-  Rank::Ptr present = node_.find(request.vip());
-  bool resumed_here = present && present->suspended && present->busy && !request.image().empty();
-  if (!resumed_here) node_.check_room();
-  if (present && !resumed_here) throw std::runtime_error("node " + node_.name() + " has a process of that address already");
-  if (request.cpu() != cpu_signature()) throw std::runtime_error("node " + node_.name() + " has another kind of processor");
-  check_threads(request);
-  if (uint64_t free = memory_free(); request.memory() > free)
-    throw std::runtime_error("node " + node_.name() + " has no room: " + std::to_string(request.memory() >> 20) +
-                             " MiB wanted, " + std::to_string(free >> 20) + " MiB free");
-  if (access(request.program().c_str(), X_OK) != 0)
-    throw std::runtime_error("node " + node_.name() + " has no program " + request.program());
-  std::vector<proto::MappedFile> files(request.files().begin(), request.files().end());
-  if (std::string why = compare_files(files); !why.empty())
-    throw std::runtime_error("node " + node_.name() + ": " + why);
+  if (std::vector<std::string> reasons = why_not_here(node_, request); !reasons.empty()) throw std::runtime_error(reasons.front());
 
   if (!request.image().empty()) {
     proto::ImageHead head = co_await verify_image(node_.io.get_executor(), request.image());

@@ -41,7 +41,6 @@ class Arrivals {
   ArrivalPtr find(uint32_t vip, Generation generation) const;
   void look_ahead(const Rank::Ptr& rank);
   awaitable<void> register_here(Rank::Ptr rank);
-  void check_threads(const proto::Prepare& request) const;
   void begin_filling(Arrival& arrival);
   void discard(const ArrivalPtr& arrival);
 

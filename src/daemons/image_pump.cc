@@ -7,7 +7,6 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#include <functional>
 #include <stdexcept>
 
 #include "src/daemons/in_thread.h"

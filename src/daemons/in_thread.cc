@@ -4,14 +4,12 @@
 
 #include <signal.h>
 
+#include <memory>
 #include <stdexcept>
+#include <string>
 #include <thread>
 
 namespace msocket::daemons {
-
-namespace {
-constexpr Millis kForever(1000LL * 3600 * 24 * 365);
-}
 
 // The daemon's signals are the daemon's.
 void in_thread(std::function<void()> work) {

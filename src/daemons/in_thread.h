@@ -1,7 +1,7 @@
 // SPDX-FileCopyrightText: 2026 The msocket authors
 // SPDX-License-Identifier: MIT
 //
-// Work that may take long, beside the daemon's loop.
+// Work that may take long (a disk, a large process's page tables) in a thread of its own: the daemon's loop must not wait for it.
 #pragma once
 #include <functional>
 
@@ -9,9 +9,9 @@
 
 namespace msocket::daemons {
 
-/// Starts it, and does not wait.
+/// Starts it and forgets it. The daemon's signals stay the daemon's.
 void in_thread(std::function<void()> work);
-/// Runs `work` in a thread and waits for it; its exception is thrown here, as a std::runtime_error.
+/// Waits for it; its exception is thrown here, as std::runtime_error.
 awaitable<void> run_in_thread(asio::any_io_executor executor, std::function<void()> work);
 
 }  // namespace msocket::daemons

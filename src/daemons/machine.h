@@ -12,14 +12,25 @@
 
 namespace msocket::daemons {
 
-/// Processor features that programs choose code by, and the size of the register image that the kernel saves (XSAVE):
-/// "x86-64 xsave=... avx2 ...". Compared as a whole.
-std::string cpu_signature();
+/// This node's processor (processor.h), as a process finds it.
+std::string own_cpu();
+/// Page size, kernel, and the build id of the vdso: pointers into that are all over a process's memory.
+void describe_machine(proto::Needs* needs);
 
 /// The files that a process has mapped executable, with their build ids; throws std::runtime_error if it has gone.
 std::vector<proto::MappedFile> mapped_files(pid_t pid);
-/// Empty, or the reason why `files` of another node cannot be used here: names the first file that is missing or differs.
-std::string compare_files(const std::vector<proto::MappedFile>& files);
+/// Why `files` of another node cannot be used here: each that is missing, or of another build, by name.
+std::vector<std::string> compare_files(const std::vector<proto::MappedFile>& files);
+
+/// Why a process that needs all this cannot come here.
+std::vector<std::string> missing_needs(const proto::Needs& needs);
+
+/// For tests: MSOCKET_FAKE_MACHINE in the daemon's environment, words "NAME=VALUE", makes the daemon see another machine:
+///   cpu=-avx2,-fma   features that it lacks            page_size=65536
+///   kernel=6.0       vdso=abcd                         huge_pages=0
+///   build_id=PATH    that file is of another build
+/// Empty: nothing is faked.
+std::string faked(const std::string& name);
 
 struct Usage {
   uint64_t resident = 0;  ///< bytes

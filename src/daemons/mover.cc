@@ -64,6 +64,7 @@ awaitable<proto::MoveReport> Mover::migrate(Rank::Ptr rank, std::string to, uint
     move->to = co_await node_.directory.node(to);
     move->over("find");
     fault_point("asked");
+    co_await look_first(*move);
     co_await prepare(*move);
     co_await precopy(*move, limit, tell);
     co_await freeze(*move);
@@ -102,10 +103,11 @@ void Mover::describe(Move& move, proto::Prepare* prepare) {
   prepare->set_program(rank->program);
   for (auto& file : mapped_files(rank->pid)) *prepare->add_files() = file;
   prepare->set_memory(process_usage(rank->pid).resident);
-  prepare->set_cpu(cpu_signature());
   prepare->set_pid(rank->said_pid);
   prepare->set_threads(thread_count(rank->pid));
   note_clocks(*rank, prepare);
+  prepare->set_cpu(own_cpu());
+  *prepare->mutable_needs() = move.needs;
   prepare->set_from(node_.name());
 }
 

@@ -19,6 +19,8 @@ class Mover {
   /// Throws std::runtime_error with one line that says why the rank stays (or, after a commit, what was lost).
   /// `limit`: bytes per second while the rank still runs, 0: none. `tell` hears now and then how far that is; it may be empty.
   awaitable<proto::MoveReport> migrate(Rank::Ptr rank, std::string to, uint64_t limit, Precopy::Tell tell);
+  /// A dry run (why.cc): fills in every reason against it, or an estimate. Throws only when nobody can tell.
+  awaitable<void> why(Rank::Ptr rank, proto::Why* why);
   /// A move whose destination is a file of this node (suspender.cc). The rank stays on the books, its mirror holds its
   /// connections. Throws one line when the rank goes on instead.
   awaitable<proto::Suspend> suspend(Rank::Ptr rank, std::string path);
@@ -48,6 +50,7 @@ class Mover {
     std::string lost;           ///< one line: why there is no rank any more; empty: there is
     Clock::time_point started = Clock::now(), freeze_at, stage_at = started;
     proto::MoveReport report;
+    proto::Needs needs;           ///< what a look at the process has found that it needs
     proto::Handover handed_over;  ///< the answer
     Event changed;
 
@@ -66,6 +69,8 @@ class Mover {
     }
   };
   std::shared_ptr<Move> begin(const Rank::Ptr& rank, const std::string& to);
+  /// A dry look (why.cc): what cannot move is refused before anything is begun.
+  awaitable<void> look_first(Move& move);
   void describe(Move& move, proto::Prepare* prepare);
   static void note_clocks(const Rank& rank, proto::Prepare* prepare);
   awaitable<void> open_stream(Move& move, wire::Purpose purpose, ScopedFd* stream);

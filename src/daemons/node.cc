@@ -252,6 +252,7 @@ void Node::on_record(const Rank::Ptr& rank, const ProcessChannel::Ptr& from, con
     case wire::Control::kTracked:
       rank->tracked = std::make_unique<Rank::Tracked>(fds.empty() ? ScopedFd() : std::move(fds[0]), record.error);
       break;
+    case wire::Control::kLooked: rank->looked = record.arg0; break;
     case wire::Control::kReconnect: rank->reconnects.push_back(record); break;
     case wire::Control::kRestored: rank->restored = std::make_unique<wire::ControlRecord>(record); break;
     case wire::Control::kUdpBind:

@@ -86,6 +86,7 @@ struct Rank : std::enable_shared_from_this<Rank> {
   };
   std::unique_ptr<Tracked> tracked;  ///< its answer to kTrack
   bool tracking = false;      ///< that has been asked
+  uint64_t looks = 0, looked = 0;  ///< dry looks that it was asked for, and the last that it has answered
   std::vector<wire::ControlRecord> reconnects;
   std::map<uint16_t, uint64_t> backlogs;            ///< of the listeners
   std::unique_ptr<Suspended> suspended;             ///< while it is, and while it is being resumed

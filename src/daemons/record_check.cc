@@ -21,6 +21,7 @@ const char* why_not_taken(const wire::ControlRecord& record, size_t descriptors,
     case wire::Control::kUdpUnbind:
     case wire::Control::kUdpLookup:
     case wire::Control::kFrozen:
+    case wire::Control::kLooked:
     case wire::Control::kRestored:
     case wire::Control::kSettled: return nullptr;
     case wire::Control::kListen: return books.listeners < kMaxSockets ? nullptr : "too many listeners";

@@ -10,6 +10,7 @@
 
 #include "src/daemons/arrivals.h"
 #include "src/daemons/datagrams.h"
+#include "src/daemons/fitness.h"
 #include "src/daemons/image_pump.h"
 #include "src/daemons/mover.h"
 #include "src/daemons/node.h"
@@ -58,6 +59,18 @@ awaitable<void> Node::serve(Link::Ptr link, proto::Envelope request, proto::Enve
       *reply.mutable_migrate()->mutable_report() = co_await mover_->migrate(rank, wanted.to(), limit, tell);
       break;
     }
+    case proto::Envelope::kWhy: {
+      Rank::Ptr rank = find(request.why().job(), request.why().rank());
+      if (!rank || !rank->here())
+        throw std::runtime_error("no rank " + request.why().job() + ":" + std::to_string(request.why().rank()) + " on node " + name());
+      *reply.mutable_why() = request.why();
+      co_await mover_->why(rank, reply.mutable_why());
+      break;
+    }
+    case proto::Envelope::kWhyNotHere:
+      reply.mutable_why_not_here();
+      for (const auto& reason : why_not_here(*this, request.why_not_here().prepare())) reply.mutable_why_not_here()->add_reasons(reason);
+      break;
     case proto::Envelope::kSuspend: {
       const auto& wanted = request.suspend();
       Rank::Ptr rank = find(wanted.job(), wanted.rank());

@@ -40,6 +40,7 @@ awaitable<proto::Suspend> Mover::suspend(Rank::Ptr rank, std::string path) {
   try {
     if (path.empty() || path[0] != '/') throw std::runtime_error(path + ": not an absolute path");
     auto file = std::make_shared<wire::ImageFileWriter>(path);
+    co_await look_first(*move);
     describe(*move, &kept->prepare);
     kept->prepare.set_generation(rank->generation);
     start_mirror(*move);

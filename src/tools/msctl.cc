@@ -32,6 +32,7 @@ constexpr const char* kHelp =
     "  strangers [--json]                      who was refused at the nodes' and the master's ports\n"
     "  migrate JOB:RANK --to NODE [--limit M] [--json]\n"
     "                                          moves one rank while it runs, its memory with at most M MiB/s\n"
+    "  why JOB:RANK --to NODE [--json]         whether it could be moved there: every reason against it, or what it would cost\n"
     "  drain NODE                              moves every rank off a node\n"
     "  suspend JOB:RANK --image FILE [--json]  puts a rank into a file of its node; its connections wait\n"
     "  resume FILE --node NODE [--json]        lets it run again, there\n"
@@ -161,6 +162,36 @@ class Msctl {
     bar_.clear();
     print_report(name, report);
     co_return 0;
+  }
+
+  awaitable<int> why(std::string name, std::string to) {
+    std::string job = parse_rank_name(name).first;
+    uint32_t rank = parse_rank_name(name).second;
+    std::vector<proto::NodeInfo> nodes = co_await cluster_.nodes();
+    check_node(nodes, to);
+    proto::NodeInfo from = co_await place_of(nodes, job, rank);
+    proto::Envelope request;
+    request.mutable_why()->set_job(job);
+    request.mutable_why()->set_rank(rank);
+    request.mutable_why()->set_to(to);
+    proto::Envelope reply = co_await cluster_.ask(from, std::move(request));
+    const proto::Why& why = reply.why();
+    bool can = why.reasons_size() == 0;
+    if (json_) {
+      ordered_json reasons = ordered_json::array();
+      for (const auto& reason : why.reasons()) reasons.push_back(reason);
+      std::printf("%s\n", as_text({{"rank", name}, {"from", from.name()}, {"to", to}, {"can_move", can}, {"reasons", reasons},
+                                   {"bytes", why.bytes()}, {"rounds", why.rounds()}, {"pause_ms", why.pause_ms()}})
+                              .c_str());
+    } else if (can) {
+      std::printf("%s can move from %s to %s: about %.1f MiB, %u %s, a pause of about %.0f ms\n", name.c_str(), from.name().c_str(),
+                  to.c_str(), static_cast<double>(why.bytes()) / (1 << 20), why.rounds(), why.rounds() == 1 ? "round" : "rounds",
+                  why.pause_ms());
+    } else {
+      std::printf("%s cannot move from %s to %s:\n", name.c_str(), from.name().c_str(), to.c_str());
+      for (const auto& reason : why.reasons()) std::printf("  %s\n", reason.c_str());
+    }
+    co_return can ? 0 : 1;
   }
 
   void print_report(const std::string& name, const proto::MoveReport& report) const {
@@ -349,6 +380,7 @@ awaitable<int> command(asio::any_io_executor executor, Config config, CommandLin
   if (name == "nodes") status = co_await msctl.nodes();
   if (name == "strangers") status = co_await msctl.strangers();
   if (name == "migrate") status = co_await msctl.migrate(words[1], line.text("to"), limit_of(line));
+  if (name == "why") status = co_await msctl.why(words[1], line.text("to"));
   if (name == "suspend") status = co_await msctl.suspend(words[1], line.text("image"));
   if (name == "resume") status = co_await msctl.resume(words[1], line.text("node"));
   if (name == "drain") status = co_await msctl.drain(words[1]);
@@ -356,7 +388,7 @@ awaitable<int> command(asio::any_io_executor executor, Config config, CommandLin
 }
 
 void check_usage(const CommandLine& line) {
-  static const std::map<std::string, size_t> commands = {{"ps", 1}, {"nodes", 1}, {"strangers", 1}, {"migrate", 2}, {"drain", 2},
+  static const std::map<std::string, size_t> commands = {{"ps", 1}, {"nodes", 1}, {"strangers", 1}, {"migrate", 2}, {"why", 2}, {"drain", 2},
                                                         {"suspend", 2}, {"resume", 2}, {"image", 2}};
   if (line.words.empty()) throw std::runtime_error("no command given (see msctl --help)");
   auto known = commands.find(line.words[0]);
@@ -367,11 +399,12 @@ void check_usage(const CommandLine& line) {
     throw std::runtime_error(line.words[0] + ": " + (other != others.end() ? other->second : "JOB:RANK") + " is missing");
   if (line.words.size() > known->second)
     throw std::runtime_error(line.words[0] + ": unexpected '" + line.words[known->second] + "'");
-  if (line.words[0] == "migrate" && !line.has("to")) throw std::runtime_error("migrate: --to NODE is missing");
   limit_of(line);
+  if ((line.words[0] == "migrate" || line.words[0] == "why") && !line.has("to"))
+    throw std::runtime_error(line.words[0] + ": --to NODE is missing");
   if (line.words[0] == "suspend" && !line.has("image")) throw std::runtime_error("suspend: --image FILE is missing");
   if (line.words[0] == "resume" && !line.has("node")) throw std::runtime_error("resume: --node NODE is missing");
-  if (line.words[0] == "migrate" || line.words[0] == "suspend") parse_rank_name(line.words[1]);
+  if (line.words[0] == "migrate" || line.words[0] == "why" || line.words[0] == "suspend") parse_rank_name(line.words[1]);
 }
 }  // namespace
 

@@ -43,6 +43,15 @@ void dispatch(const wire::ControlRecord& record, int* fds, int count) {
     case wire::Control::kTrack:
       if (track_hook) track_hook();
       break;
+    case wire::Control::kLook:
+      if (count >= 1 && look_hook) {
+        look_hook(fds[0], count > 1 ? fds[1] : -1, record.flags);
+        wire::ControlRecord done;
+        done.type = wire::Control::kLooked;
+        done.arg0 = record.arg0;
+        send_control(rt.control_fd, done);
+      }
+      break;
     case wire::Control::kUdpPlace: on_place(record); break;
     default: break;
   }

@@ -26,7 +26,7 @@ constexpr char kName[] = "msocket-exec";
 constexpr int kFirstNumber = wire::kControlFd + 1, kLastNumber = kFirstNumber + 15;  // where the memfd is looked for
 constexpr uint32_t kMagic = 0x6d736578;  // "msex"
 constexpr uint32_t kVersion = 1;
-constexpr int kMaxRegions = 8;
+constexpr int kMaxRegions = 16;
 
 struct Region {
   void* memory;

@@ -19,6 +19,7 @@ namespace msocket::transport {
 Runtime rt;
 void (*freeze_hook)(int, int);
 void (*track_hook)();
+void (*look_hook)(int report_fd, int marks_fd, uint32_t flags) = nullptr;
 
 bool try_lock() { return __atomic_exchange_n(&rt.lock, 1u, __ATOMIC_ACQUIRE) == 0; }
 

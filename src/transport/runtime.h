@@ -56,6 +56,8 @@ extern void (*freeze_hook)(int image_fd, int mailbox_fd);
 
 /// Lets the daemon see which pages this process writes. Registered by src/checkpoint.
 extern void (*track_hook)();
+/// A dry look at this process: lock held, owns neither descriptor (src/checkpoint/look.h). Registered by src/checkpoint.
+extern void (*look_hook)(int report_fd, int marks_fd, uint32_t flags);
 
 void lock();
 void unlock();

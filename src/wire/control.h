@@ -35,6 +35,7 @@ enum class Control : uint16_t {
   kSettled,        ///< after a move: no connection is on its way any more
   kFork,           ///< the process is about to fork; fd: the daemon's end of the child's control channel
   kTracked,        ///< answers kTrack; fd: a userfaultfd of the process, or error
+  kLooked,         ///< answers kLook; arg0: as there
   kUdpBind = 40,   ///< local; peer: the real address and port; fd: the same socket, for what comes to it after a move
   kUdpUnbind,      ///< local
   kUdpLookup,      ///< peer: where is it?
@@ -50,6 +51,7 @@ enum class Control : uint16_t {
   kHeld,           ///< to the new process, before kResume: conn, local, peer, peer_gen: accepted for it while it was suspended
   kHold,           ///< conn, arg0, arg1 as in kInstall; flags: kFlagHold; answered by kInstalled
   kTrack,          ///< give me a userfaultfd: I shall look which pages you write
+  kLook,           ///< look at yourself, go on, and say what you found (look.h): fds: a file for it, marks; flags: kLookCount; arg0
   kUdpPlace = 104, ///< peer, local: the real address and port behind it; or error. Answers kUdpLookup, or corrects it later
 };
 

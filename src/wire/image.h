@@ -43,12 +43,15 @@ struct ImageHeader {
 
 enum class RegionKind : uint32_t { kAnon = 0, kFile = 1, kStack = 2, kHeap = 3, kSharedFile = 4 };
 
+/// Of ImageRegion::all: the content comes otherwise (a shared file has it, or a room of src/checkpoint).
+inline constexpr uint32_t kNoPages = 2;
+
 struct ImageRegion {
   uint64_t start = 0, end = 0;
   uint64_t offset = 0;
   uint32_t prot = 0;
   RegionKind kind{};
-  uint32_t all = 0;   ///< every page is in the stream, also those that the process has not changed
+  uint32_t all = 0;   ///< 1: every page is in the stream, also those that the process has not changed; kNoPages: none
   uint32_t pad = 0;
   char path[kImagePathMax] = {};  ///< of a mapped file, NUL-terminated
 };
