@@ -25,9 +25,9 @@ using transport::rt;
 using transport::VSocket;
 
 ThreadState freezer;  // of the thread that freezes; in memory that moves
+Refusal why;          // too large for a signal's stack
 
 constexpr int kPrctlArchGetFs = 0x1003, kPrctlArchGetGs = 0x1004;
-constexpr unsigned kRseqSignature = 0x53053053;
 
 void fill_header(wire::ImageHeader* header) {
   *header = {};

@@ -21,7 +21,6 @@ namespace msocket::checkpoint {
 namespace {
 
 constexpr int kArchSetGs = 0x1001, kArchGetFs = 0x1003, kArchGetGs = 0x1004;
-constexpr unsigned kRseqSignature = 0x53053053;
 constexpr int kSoonMs = 20, kGatherMs = 5000, kTries = 3;
 
 ThreadLayout layout;

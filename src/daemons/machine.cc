@@ -109,13 +109,6 @@ void describe_machine(proto::Needs* needs) {
   needs->set_kernel(kernel.empty() ? name.release : kernel);
   needs->set_vdso(vdso.empty() ? vdso_build_id() : vdso);
 }
-}  // namespace
-
-std::string cpu_signature() {
-  static const std::string signature = ask_processor();  // under a hypervisor each question is an exit to it
-  return signature;
-}
-
 std::vector<proto::MappedFile> mapped_files(pid_t pid) {
   std::ifstream in("/proc/" + std::to_string(pid) + "/maps");
   if (!in && errno == EACCES)
