@@ -159,7 +159,6 @@ chan rep[4] = [2] of { byte };
 #define ESTALE 1
 #define EBUSY 2
 #define ENOTCONN 3
-#define ECONNRESET 4   /* in kInstall, instead of a connection: the peer had taken one that was reset before it came */
 
 /* ---- mirrors */
 

@@ -108,8 +108,7 @@ done:
 inline finish(e, k, mygen, pg) {
   if
   :: gen[e] != mygen || moving[e] ->   /* it has moved on: its socket is closed with the daemon's end of it */
-     REACH("too late")
-     if :: k != NONE -> dead[2 * k + e] = 1; shut(k, e) :: else fi
+     REACH("too late") dead[2 * k + e] = 1; shut(k, e)
   :: else ->
      awaited[e] = 0;
      installing[e]++;
@@ -178,21 +177,11 @@ asked:
        :: else -> opened--; inflight[C] = 0; goto refused
        fi };
      atomic { OUT(k, A)?error ->                       /* the answer is what comes first on the new connection */
-       if
-       :: error == ANSWER ->
-          REACH("C opened, C moved")
+       assert(error == ANSWER);
+       REACH("C opened, C moved")
 #ifndef MUT_MOVER_FIRST
-          finish(C, k, mygen, agen)
+       finish(C, k, mygen, agen)
 #endif
-       :: else ->                                      /* decision(): nobody knows what A had written */
-          assert(error == RST);
-          REACH("reset while undecided")
-#ifdef MUT_BROKEN_IS_NOT_TAKEN
-          inflight[C] = 0; goto again
-#else
-          finish(C, NONE, mygen, agen)
-#endif
-       fi
      };
 given:
 #ifndef MUT_MOVER_FIRST

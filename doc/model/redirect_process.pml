@@ -113,7 +113,7 @@ inline tell_mirror_half_close(e) {
   if :: mir[e] != NONE && !lost[mir[e]] -> hc[mir[e]]!1 :: else fi
 }
 
-/* redirect.cc, on_install(): a new connection k; NONE: there is none, the peer's was reset */
+/* redirect.cc, on_install(): a new connection k */
 inline on_install(e, k, lg, pg, answer, x, error) {
   error = 0;
   if
@@ -131,11 +131,10 @@ inline on_install(e, k, lg, pg, answer, x, error) {
      if
      :: st[e] == s_awaiting ->
         num[e] = k;
-        if :: k == NONE && !broken[e] -> rst[e] = 1; broken[e] = 1 :: else fi;
         if :: answer -> OUT(k, e)!ANSWER :: else fi;
         if :: outb[e]?[x] -> REACH("out") outb[e]?x; if :: !broken[e] -> OUT(k, e)!x :: else fi :: else fi;
 #ifndef MUT_NO_WRITE_SHUT
-        if :: wshut[e] && k != NONE -> REACH("write_shut") shut(k, e) :: else fi;
+        if :: wshut[e] -> REACH("write_shut") shut(k, e) :: else fi;
 #endif
         pgen[e] = pg;
         go(e, s_draining);

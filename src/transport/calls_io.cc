@@ -135,7 +135,7 @@ long read_step(int fd, const iovec* parts, size_t count, int flags) {
       refresh(vs);
       if (vs->error && vs->state == ConnState::kEstablished) return tell_error(vs, fd, parts, count, flags);
       if (!(kind_of(fd) & kReadSlow)) return kRedo;
-      if (vs->broken) return 0;
+      if (vs->broken) return vs->error ? take_error(vs) : 0;  // a write that had done a part of its work could not tell it
       if (vs->shared) old_fd = vs->old_fd;
     }
   }
