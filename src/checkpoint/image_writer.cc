@@ -177,6 +177,14 @@ void write_back(const wire::ImageHeader& header, const ImageRegion* regions) {
       raw::sys(SYS_msync, regions[i].start, regions[i].end - regions[i].start, MS_SYNC);
 }
 
+void mark_fresh(const wire::ImageHeader& header, ImageRegion* regions) {
+  PageScanner scanner;
+  if (scanner.open() != 0) return;
+  for (uint32_t i = 0; i < header.regions; ++i)
+    if (regions[i].kind == RegionKind::kAnon && !regions[i].all) regions[i].fresh = !scanner.tracked(regions[i].start);
+  scanner.close();
+}
+
 long write_image(int fd, const wire::ImageHeader& header, const ImageRegion* regions, int sent_fd, bool begun,
                  bool with_sums) {
   long r = 0;
@@ -193,12 +201,12 @@ long write_image(int fd, const wire::ImageHeader& header, const ImageRegion* reg
   if (r == 0) r = write_vectors(fd, head, 3);
   PageScanner scanner;
   if (r == 0) r = scanner.open();
-  SentList sent(sent_fd);
+  SentList sent(sent_fd), none(-1);
   PartSender out(fd);
   for (uint32_t i = 0; i < header.regions && r == 0; ++i) {
     if (regions[i].all == wire::kNoPages) continue;
     Readable readable(regions[i]);
-    RegionRest rest(&scanner, &sent, regions[i]);
+    RegionRest rest(&scanner, regions[i].fresh ? &none : &sent, regions[i]);
     r = rest.each([&](ImagePart part, uint64_t start, uint64_t end) { out.add(part, start, end - start); });
     if (readable.hidden() && r == 0) r = out.flush();
   }

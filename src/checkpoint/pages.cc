@@ -50,6 +50,18 @@ long PageScanner::next(PageRun* runs, int most) {
   return next_by_read(runs, most);
 }
 
+bool PageScanner::tracked(uint64_t page) const {
+  ScanRegion found;
+  ScanArgument argument{};
+  argument.size = sizeof argument;
+  argument.start = page;
+  argument.end = page + kPage;
+  argument.vec = reinterpret_cast<uint64_t>(&found);
+  argument.vec_len = 1;
+  argument.category_mask = argument.return_mask = kPageTracked;
+  return raw::sys(SYS_ioctl, fd_, kScan, &argument) == 1;
+}
+
 long PageScanner::scan(ScanRegion* found, int most, uint64_t told) {
   ScanArgument argument{};
   argument.size = sizeof argument;

@@ -22,6 +22,8 @@ class PageScanner {
   /// Opens /proc/self/pagemap; 0 or -errno.
   long open();
   void close();
+  /// Is the mapping that has this page registered?
+  bool tracked(uint64_t page) const;
   int fd() const { return fd_; }
   /// Starts over on [start, end).
   /// `all`: every page of it, whatever the kernel could find again in a file. `anonymous`: it is no mapping of a file; the kernel

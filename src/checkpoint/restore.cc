@@ -175,7 +175,7 @@ __attribute__((always_inline)) inline void make_piece(Boot* b, const ImageRegion
 
 // Is the mapping what the region is to be?
 __attribute__((always_inline)) inline bool same_ground(const ImageRegion& region, const Map& map) {
-  if (map.shared) return false;
+  if (map.shared || region.fresh) return false;
   if (region.kind == RegionKind::kStack) return path_starts(map, "[stack]");
   if (region.kind != RegionKind::kFile)
     return map.path_length == 0 || path_starts(map, "[heap]") || path_starts(map, "[anon");

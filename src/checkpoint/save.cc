@@ -172,6 +172,7 @@ void freeze(int image_fd, int mailbox_fd) {
     transport::undo_freeze();
   } else if (msocket_context_save(&freezer.context) == 0) {
     write_back(b->header, b->regions);
+    if (sent_fd >= 0) mark_fresh(b->header, b->regions);
     // A broken stream shows at the other end: the verdict will say.
     write_image(image_fd, b->header, b->regions, sent_fd, sent_fd >= 0, b->check_image);
     transport::close_own(image_fd);

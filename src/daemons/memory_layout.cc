@@ -41,6 +41,7 @@ MemoryAreas copyable_areas(std::string_view text) {
   while (checkpoint::next_map(p, end, &map)) {
     if (map.start >= checkpoint::kBootAddress && map.end <= checkpoint::kBootAddress + checkpoint::kBootSize) continue;
     if (path_starts(map, "[vdso]")) found.vdso_start = map.start, found.vdso_end = map.end;
+    if (map.shared || path_starts(map, "[v")) found.barriers.push_back({map.start, map.end});
     if (map.shared || !(map.prot & PROT_READ)) continue;
     std::string_view path(map.path, map.path_length);
     ImageRegion region;
@@ -93,6 +94,17 @@ MemoryLayout::Change MemoryLayout::update(const std::vector<ImageRegion>& areas)
   }
   areas_ = areas;
   return change;
+}
+
+void MemoryLayout::forget(const std::vector<PageSet::Run>& runs) {
+  PageSet gone;
+  gone.add(runs);
+  std::vector<ImageRegion> left;
+  for (const auto& area : areas_)
+    gone.each_part(area.start, area.end, [&](uint64_t start, uint64_t end, bool inside) {
+      if (!inside) left.push_back(part_of(area, start, end));
+    });
+  areas_ = std::move(left);
 }
 
 bool MemoryLayout::anonymous(uint64_t start, uint64_t end) const {

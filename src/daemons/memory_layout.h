@@ -14,6 +14,7 @@ namespace msocket::daemons {
 /// `text` is that of /proc/PID/maps. Also finds the vdso.
 struct MemoryAreas {
   std::vector<wire::ImageRegion> areas;
+  std::vector<PageSet::Run> barriers;  ///< mappings that the kernel may refuse to track
   uint64_t vdso_start = 0, vdso_end = 0;
 };
 MemoryAreas copyable_areas(std::string_view text);
@@ -28,6 +29,8 @@ class MemoryLayout {
   };
   /// From what was told last to `areas` (ascending).
   Change update(const std::vector<wire::ImageRegion>& areas);
+  /// Something else may be there now, in one piece where there were several: the next update tells of it as of something new.
+  void forget(const std::vector<PageSet::Run>& runs);
   const std::vector<wire::ImageRegion>& areas() const { return areas_; }
   /// True when all of [start, end) is memory that is zero as long as nobody has written it.
   bool anonymous(uint64_t start, uint64_t end) const;

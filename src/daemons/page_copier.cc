@@ -93,9 +93,10 @@ void PageCopier::must_see_writes() {
 
 // The order matters: what is tracked when its pages are taken was there when the layout was read, or it would be new and untracked.
 void PageCopier::follow_layout() {
-  std::vector<Run> fresh = memory_.track(memory_.areas().areas);
-  MemoryLayout::Change change = layout_.update(memory_.areas().areas);
+  std::vector<Run> fresh = memory_.track(memory_.areas());
   forget(fresh);
+  layout_.forget(fresh);
+  MemoryLayout::Change change = layout_.update(memory_.areas().areas);
   forget(change.lost());
   for (auto& piece : change.pieces) {
     ImageRun head{ImagePart::kRegion, piece.start, piece.end - piece.start};

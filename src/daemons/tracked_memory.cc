@@ -9,6 +9,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <stdexcept>
 
@@ -70,7 +71,7 @@ MemoryAreas TrackedMemory::areas() const {
   return copyable_areas(*text);
 }
 
-std::vector<PageSet::Run> TrackedMemory::track(const std::vector<wire::ImageRegion>& areas) {
+std::vector<PageSet::Run> TrackedMemory::track(const MemoryAreas& found) {
   // What is tracked is passed over mapping by mapping, so that this looks at hardly a page.
   PageSet untracked, wanted;
   std::vector<PageSet::Run> runs;
@@ -83,15 +84,29 @@ std::vector<PageSet::Run> TrackedMemory::track(const std::vector<wire::ImageRegi
   }
   untracked.add(runs);
   std::vector<PageSet::Run> fresh;
-  for (const auto& area : areas)
+  for (const auto& area : found.areas)
     untracked.each_part(area.start, area.end, [&](uint64_t start, uint64_t end, bool inside) {
-      if (!inside) return;
-      uffdio_register range{};
-      range.range = {start, end - start};
-      range.mode = UFFDIO_REGISTER_MODE_WP;
-      ioctl(userfault_.get(), UFFDIO_REGISTER, &range);  // gone again, or the program tracks it itself: sent at the freeze
-      fresh.push_back({start, end});
+      if (inside) fresh.push_back({start, end});
     });
+  // In large ranges: the program goes on mapping, and a range that ended inside a mapping would cut it in two, which a program can
+  // tell (mremap). What the kernel refuses, because the program tracks some of it itself, say, is sent at the freeze.
+  uint64_t at = found.areas.empty() ? kUserEnd : found.areas[0].start;
+  auto any_fresh = [&](uint64_t end) {
+    for (const auto& run : fresh)
+      if (run.start >= at && run.start < end) return true;
+    return false;
+  };
+  auto up_to = [&](uint64_t end) {
+    uffdio_register range{};
+    range.range = {at, end - at};
+    range.mode = UFFDIO_REGISTER_MODE_WP;
+    if (at < end && any_fresh(end)) ioctl(userfault_.get(), UFFDIO_REGISTER, &range);
+  };
+  for (const auto& barrier : found.barriers) {
+    up_to(barrier.start);
+    at = std::max(at, barrier.end);
+  }
+  up_to(kUserEnd);
   return fresh;
 }
 

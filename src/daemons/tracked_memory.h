@@ -24,7 +24,7 @@ class TrackedMemory {
   std::string begin();
   MemoryAreas areas() const;
   /// Registers what of the areas is not tracked yet. Returns that: whatever was known of its pages is worth nothing.
-  std::vector<PageSet::Run> track(const std::vector<wire::ImageRegion>& areas);
+  std::vector<PageSet::Run> track(const MemoryAreas& found);
   /// Pages of [*at, end), a part of the area, that were written since they were found last, ascending; from now on they count as not written. *at moves
   /// on to where it has looked.
   std::vector<PageSet::Run> take_written(const wire::ImageRegion& area, uint64_t* at, uint64_t end);

@@ -52,7 +52,7 @@ struct ImageRegion {
   uint32_t prot = 0;
   RegionKind kind{};
   uint32_t all = 0;   ///< 1: every page is in the stream, also those that the process has not changed; kNoPages: none
-  uint32_t pad = 0;
+  uint32_t fresh = 0; ///< nothing that was sent before the state is of use: to be mapped anew, in one piece
   char path[kImagePathMax] = {};  ///< of a mapped file, NUL-terminated
 };
 static_assert(sizeof(ImageRegion) == 240);

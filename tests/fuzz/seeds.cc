@@ -50,7 +50,7 @@ void port() {
     header.tag = make_tag(job_key(cluster, "1"), bytes_of(greeting), before_tag(header));
     int number = static_cast<int>(purpose);
     std::string body = raw(header).substr(sizeof(Preamble), sizeof header - sizeof(Preamble) - sizeof(Tag));
-    write("port", "raw" + std::to_string(number), byte(0) + raw(start) + state + raw(header));
+    write("port", "raw" + std::to_string(number), byte(0) + raw(header));
     write("port", "signed" + std::to_string(number), byte(1) + byte(number - 1) + body);
     write("port", "flipped" + std::to_string(number), byte(2) + u16(100 * number) + byte(number - 1) + body);
   }
@@ -141,7 +141,7 @@ void image() {
   std::string head = byte(0) + raw(start) + early + state + raw(header) + raw(text) + raw(data) + raw(stack);
   write("image", "image", head + raw(ImageRun{ImagePart::kPages, 0x602000, 4096}) +
         raw(ImageRun{ImagePart::kDrop, 0x7ffe00020000, 4096}) + raw(ImageRun{}));
-  write("image", "empty", byte(0) + raw(header));
+  write("image", "empty", byte(0) + raw(start) + state + raw(header));
   write("image", "maps", byte(1) + "55d0c8a00000-55d0c8a02000 r--p 00000000 08:01 1234        /usr/bin/cat\n"
         "55d0c9d3b000-55d0c9d5c000 rw-p 00000000 00:00 0                          [heap]\n"
         "7f3a10000000-7f3a10021000 rw-p 00000000 00:00 0 \n"

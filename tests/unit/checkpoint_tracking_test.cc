@@ -35,13 +35,16 @@ class Tracking : public testing::Test {
   void SetUp() override {
     if (std::string why = memory_.begin(); !why.empty()) GTEST_SKIP() << why;
     for (size_t page = 0; page < kPages; page += 2) touch(page);
-    EXPECT_EQ(memory_.track({area()}).size(), 1u);
-    EXPECT_TRUE(memory_.track({area()}).empty()) << "it is tracked already";
+    EXPECT_EQ(memory_.track(only(area())).size(), 1u);
+    EXPECT_TRUE(memory_.track(only(area())).empty()) << "it is tracked already";
   }
   void touch(size_t page) { at_[page * kPage] = ++counter_; }
   uint64_t start() const { return reinterpret_cast<uint64_t>(at_); }
   wire::ImageRegion area() const {
     return {.start = start(), .end = start() + kPages * kPage, .prot = 3, .kind = wire::RegionKind::kAnon};
+  }
+  static daemons::MemoryAreas only(const wire::ImageRegion& one) {
+    return {.areas = {one}, .barriers = {{0, one.start}, {one.end, 0x7ffffffff000}}};
   }
   std::set<size_t> numbers(const std::vector<PageSet::Run>& runs) const {
     std::set<size_t> found;
@@ -125,7 +128,7 @@ TEST_F(Tracking, WhatIsMappedAnewIsNotTracked) {
   auto found = rest({run(0, 10)});
   EXPECT_EQ(found[3], ImagePart::kPages);
   EXPECT_EQ(found[4], ImagePart::kDrop);
-  EXPECT_EQ(memory_.track({area()}).size(), 1u);
+  EXPECT_EQ(memory_.track(only(area())).size(), 1u);
   EXPECT_EQ(take(), std::set<size_t>{3});
 }
 
@@ -134,7 +137,7 @@ TEST_F(Tracking, WhatWasMovedToAnotherPlaceIsNotTrackedThere) {
   void* place = mmap(nullptr, 10 * kPage, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   ASSERT_EQ(mremap(at_, 10 * kPage, 10 * kPage, MREMAP_MAYMOVE | MREMAP_FIXED, place), place);
   wire::ImageRegion there{.start = reinterpret_cast<uint64_t>(place), .end = reinterpret_cast<uint64_t>(place) + 10 * kPage, .prot = 3};
-  auto fresh = memory_.track({there});
+  auto fresh = memory_.track(only(there));
   ASSERT_EQ(fresh.size(), 1u) << "its marks are worth nothing";
   EXPECT_EQ(fresh[0].end - fresh[0].start, 10 * kPage);
   munmap(place, 10 * kPage);
