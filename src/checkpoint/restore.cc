@@ -93,9 +93,16 @@ __attribute__((always_inline)) inline int clear_address_space(Boot* b, Kept* kep
       raw::sys(SYS_madvise, map.start, map.end - map.start, MADV_DONTNEED);
       continue;
     }
-    if (same_path(map, own) && !(map.prot & PROT_WRITE) && count < most) {
-      kept[count++] = {map.start, map.end};
-      continue;
+    if (same_path(map, own) && !(map.prot & PROT_WRITE)) {
+      // The kernel may have joined in one process what are two mappings in another.
+      if (count && kept[count - 1].end == map.start) {
+        kept[count - 1].end = map.end;
+        continue;
+      }
+      if (count < most) {
+        kept[count++] = {map.start, map.end};
+        continue;
+      }
     }
     raw::munmap(reinterpret_cast<void*>(map.start), map.end - map.start);
   }
@@ -132,7 +139,7 @@ __attribute__((always_inline)) inline void start_threads(Boot* b) {
   int32_t self = static_cast<int32_t>(raw::gettid());
   for (uint32_t i = 0; i < header.threads; ++i) {
     auto at = reinterpret_cast<uint64_t>(list[i]);
-    if (!inside_a_region(at, sizeof(ThreadState), b->regions, header.regions)) fail(b, "the image is damaged", nullptr, EINVAL);
+    if (!inside_a_region(at, sizeof(ThreadState), b->regions, header.regions)) fail(b, "the image is damaged: ", "a thread", EINVAL);
     const ThreadState& thread = *list[i];
     if (header.threads > 1 && i == 0 && thread.tid != self)
       fail(b, "its threads cannot keep their ids on this node", nullptr, EPERM);
@@ -152,7 +159,7 @@ __attribute__((always_inline)) inline void make_piece(Boot* b, const ImageRegion
   for (int i = 0; i < count; ++i) {
     if (piece.end <= kept[i].start || piece.start >= kept[i].end) continue;
     if (piece.kind != RegionKind::kFile || piece.start < kept[i].start || piece.end > kept[i].end)
-      fail(b, "the image is damaged", nullptr, EINVAL);
+      fail(b, "the image is damaged: ", "a piece of the program", EINVAL);
     if (!(piece.prot & PROT_EXEC))
       raw::sys(SYS_mprotect, piece.start, piece.end - piece.start, PROT_READ | PROT_WRITE);
     return;
@@ -259,12 +266,12 @@ __attribute__((always_inline)) inline void take_early_pages(Boot* b, const Kept*
     if (run.part == ImagePart::kRegion) {
       if (long r = read_exact(b->image_fd, &b->piece, sizeof b->piece); r < 0) fail(b, "the image ended early", nullptr, r);
       b->bytes += sizeof b->piece;
-      if (!good_region(b->piece, vdso_start, vdso_end)) fail(b, "the image is damaged", nullptr, EINVAL);
+      if (!good_region(b->piece, vdso_start, vdso_end)) fail(b, "the image is damaged: ", "a piece", EINVAL);
       make_piece(b, b->piece, kept, count);
       continue;
     }
     bool good = run.part == ImagePart::kPages || run.part == ImagePart::kDrop;
-    if (!good || !good_place(run.addr, run.len, vdso_start, vdso_end)) fail(b, "the image is damaged", nullptr, EINVAL);
+    if (!good || !good_place(run.addr, run.len, vdso_start, vdso_end)) fail(b, "the image is damaged: ", "early pages", EINVAL);
     take_pages(b, run);
   }
 }
@@ -274,7 +281,7 @@ __attribute__((always_inline)) inline void check_sum(Boot* b, const wire::ImageR
   const ImageRegion* region = nullptr;
   for (uint32_t i = 0; i < b->header.regions; ++i)
     if (b->regions[i].start == run.addr) region = &b->regions[i];
-  if (!region) fail(b, "the image is damaged", nullptr, EINVAL);
+  if (!region) fail(b, "the image is damaged: ", "a sum", EINVAL);
   auto pagemap = static_cast<int>(raw::sys(SYS_openat, AT_FDCWD, "/proc/self/pagemap", O_RDONLY | O_CLOEXEC));
   uint64_t sum = sum_of(pagemap, *region, LiveStack(b->header));
   raw::close(pagemap);
@@ -299,10 +306,10 @@ __attribute__((noinline)) void refill(void* argument) {
   if (long r = read_exact(b->image_fd, &b->header, sizeof b->header); r < 0) fail(b, "the image ended early", nullptr, r);
   if (const char* why = why_not_header(header)) fail(b, why, nullptr, EINVAL);
   if (header.vdso_start != b->image.vdso_start || header.vdso_end != b->image.vdso_end)
-    fail(b, "the image is damaged", nullptr, EINVAL);
+    fail(b, "the image is damaged: ", "the start", EINVAL);
   if (long r = read_exact(b->image_fd, b->regions, header.regions * sizeof(ImageRegion)); r < 0)
     fail(b, "the image ended early", nullptr, r);
-  if (!good_regions(header, b->regions)) fail(b, "the image is damaged", nullptr, EINVAL);
+  if (!good_regions(header, b->regions)) fail(b, "the image is damaged: ", "the regions", EINVAL);
   b->bytes += sizeof header + header.regions * sizeof(ImageRegion);
   settle_layout(b, here);
   for (uint64_t filled = 0;;) {
@@ -313,7 +320,7 @@ __attribute__((noinline)) void refill(void* argument) {
       check_sum(b, run);
       continue;
     }
-    if (!good_run(run, &filled, b->regions, header.regions)) fail(b, "the image is damaged", nullptr, EINVAL);
+    if (!good_run(run, &filled, b->regions, header.regions)) fail(b, "the image is damaged: ", "a run of pages", EINVAL);
     take_pages(b, run);
   }
   raw::close(b->image_fd);

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <sys/socket.h>
 
 #include "src/transport/raw.h"
@@ -61,6 +62,9 @@ void reset_when_closed(int fd) {
 
 bool was_reset(const VSocket* vs) {
   if (vs->broken) return true;
+  // Of a shared one another process may have told its end to the peer already: closed by both it looks like one that was reset.
+  pollfd p{vs->fd, 0, 0};
+  if (vs->shared) return raw::poll(&p, 1, 0) == 1 && (p.revents & POLLERR);
   tcp_info info{};
   socklen_t length = sizeof info;
   if (vs->write_shut || raw::getsockopt(vs->fd, IPPROTO_TCP, TCP_INFO, &info, &length) != 0) return false;
