@@ -41,7 +41,6 @@ MemoryAreas copyable_areas(std::string_view text) {
   while (checkpoint::next_map(p, end, &map)) {
     if (map.start >= checkpoint::kBootAddress && map.end <= checkpoint::kBootAddress + checkpoint::kBootSize) continue;
     if (path_starts(map, "[vdso]")) found.vdso_start = map.start, found.vdso_end = map.end;
-    if (map.shared || path_starts(map, "[v")) found.barriers.push_back({map.start, map.end});
     if (map.shared || !(map.prot & PROT_READ)) continue;
     std::string_view path(map.path, map.path_length);
     ImageRegion region;

@@ -14,7 +14,6 @@ namespace msocket::daemons {
 /// `text` is that of /proc/PID/maps. Also finds the vdso.
 struct MemoryAreas {
   std::vector<wire::ImageRegion> areas;
-  std::vector<PageSet::Run> barriers;  ///< mappings that the kernel may refuse to track
   uint64_t vdso_start = 0, vdso_end = 0;
 };
 MemoryAreas copyable_areas(std::string_view text);

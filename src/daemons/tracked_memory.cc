@@ -88,25 +88,15 @@ std::vector<PageSet::Run> TrackedMemory::track(const MemoryAreas& found) {
     untracked.each_part(area.start, area.end, [&](uint64_t start, uint64_t end, bool inside) {
       if (inside) fresh.push_back({start, end});
     });
-  // In large ranges: the program goes on mapping, and a range that ended inside a mapping would cut it in two, which a program can
-  // tell (mremap). What the kernel refuses, because the program tracks some of it itself, say, is sent at the freeze.
-  uint64_t at = found.areas.empty() ? kUserEnd : found.areas[0].start;
-  auto any_fresh = [&](uint64_t end) {
-    for (const auto& run : fresh)
-      if (run.start >= at && run.start < end) return true;
-    return false;
-  };
-  auto up_to = [&](uint64_t end) {
+  // No more than these: what the program puts in the place of a tracked mapping, by mremap with its pages and their marks, say, must
+  // stay untracked until the next look, or nobody would know that it is another. What the kernel refuses, because the program
+  // tracks some of it itself, say, is sent at the freeze.
+  for (const auto& run : fresh) {
     uffdio_register range{};
-    range.range = {at, end - at};
+    range.range = {run.start, run.end - run.start};
     range.mode = UFFDIO_REGISTER_MODE_WP;
-    if (at < end && any_fresh(end)) ioctl(userfault_.get(), UFFDIO_REGISTER, &range);
-  };
-  for (const auto& barrier : found.barriers) {
-    up_to(barrier.start);
-    at = std::max(at, barrier.end);
+    ioctl(userfault_.get(), UFFDIO_REGISTER, &range);
   }
-  up_to(kUserEnd);
   return fresh;
 }
 

@@ -44,7 +44,7 @@ class Tracking : public testing::Test {
     return {.start = start(), .end = start() + kPages * kPage, .prot = 3, .kind = wire::RegionKind::kAnon};
   }
   static daemons::MemoryAreas only(const wire::ImageRegion& one) {
-    return {.areas = {one}, .barriers = {{0, one.start}, {one.end, 0x7ffffffff000}}};
+    return {.areas = {one}};
   }
   std::set<size_t> numbers(const std::vector<PageSet::Run>& runs) const {
     std::set<size_t> found;
