@@ -89,7 +89,9 @@ bool loads_libraries(const char* path, int depth = 0) {
     head[size] = 0;
     char* at = head + 2;
     while (*at == ' ' || *at == '\t') ++at;
-    at[strcspn(at, " \t\r\n")] = 0;
+    char* end = at;
+    while (*end && *end != ' ' && *end != '\t' && *end != '\r' && *end != '\n') ++end;
+    *end = 0;
     return depth < 4 && *at && loads_libraries(at, depth + 1);
   }
   Elf64_Ehdr elf;
