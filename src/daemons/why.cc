@@ -55,7 +55,7 @@ awaitable<void> Mover::why(Rank::Ptr rank, proto::Why* why) {
     failed = move.named(error.what());
   }
   if (!failed.empty()) why->add_reasons(failed);
-  Estimate estimate = estimate_move(look.bytes);
+  Estimate estimate = estimate_move(look.bytes, precopy_wanted());
   why->set_bytes(look.bytes);
   why->set_rounds(estimate.rounds);
   why->set_pause_ms(estimate.pause_ms);
