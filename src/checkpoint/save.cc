@@ -122,7 +122,7 @@ void arrive() {
     if (!good) why.add("an epoll set cannot be made again");
     good = good && finish_resources(&why);
   }
-  wait_for_clock();
+  wait_for_clocks();
   say(wire::Control::kRestored, connections, &why, b->bytes);
   if (!good) raw::exit_group(1);
   wire::ControlRecord record;
@@ -150,7 +150,7 @@ void freeze(int image_fd, int mailbox_fd) {
   transport::prepare_freeze();
   note_thread(&freezer);
   bool listed = list_threads(&freezer, &why);
-  note_clock();
+  note_clocks();
   if (listed) fill_header(&b->header);
   why.end();
   freezer.pending = 0;  // src/checkpoint/signals.cc sees to this thread's

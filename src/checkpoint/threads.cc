@@ -27,7 +27,8 @@ ThreadLayout layout;
 ThreadState* listed[transport::kMaxThreads + 1];
 uint32_t count;
 unsigned char cpus_there[kCpuBytes];  // what the daemon had given the process where it was frozen
-timespec clock_then;
+constexpr int kClocks[] = {CLOCK_MONOTONIC, CLOCK_BOOTTIME};  // each has an offset of its own, and comes late by its own
+timespec clocks_then[2];
 
 // A line of /proc/self/task/ID/status that begins with `name`: its hexadecimal value. False: no such thread.
 bool status_of(int id, const char* name, uint64_t* value) {
@@ -204,11 +205,13 @@ uint64_t thread_pending() {
   return signals;
 }
 
-void note_clock() { raw::sys(SYS_clock_gettime, CLOCK_MONOTONIC, &clock_then); }
+void note_clocks() {
+  for (int i = 0; i < 2; ++i) raw::sys(SYS_clock_gettime, kClocks[i], &clocks_then[i]);
+}
 
-void wait_for_clock() {
+void wait_for_clocks() {
   if (!(boot()->start.flags & wire::kFlagNamespaces)) return;
-  raw::sys(SYS_clock_nanosleep, CLOCK_MONOTONIC, TIMER_ABSTIME, &clock_then, 0);
+  for (int i = 0; i < 2; ++i) raw::sys(SYS_clock_nanosleep, kClocks[i], TIMER_ABSTIME, &clocks_then[i], 0);
 }
 
 }  // namespace msocket::checkpoint

@@ -54,8 +54,8 @@ void take_up_thread(const ThreadState& state);
 
 /// Signals that wait for this thread alone.
 uint64_t thread_pending();
-/// Notes the monotonic clock; and waits until it has come there again, in a new process whose clocks go on (kFlagNamespaces).
-void note_clock();
-void wait_for_clock();
+/// Notes the clocks that count from the host's start; and waits until they have come there again, in a new process whose clocks go on (kFlagNamespaces).
+void note_clocks();
+void wait_for_clocks();
 
 }  // namespace msocket::checkpoint

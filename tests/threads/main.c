@@ -129,7 +129,8 @@ static void* watching_clock(void* argument) {
   double since = seconds_of(CLOCK_REALTIME), mono = monotonic(), boot = seconds_of(CLOCK_BOOTTIME);
   while (!stop) {
     double before = seconds_of(CLOCK_REALTIME), m = monotonic(), b = seconds_of(CLOCK_BOOTTIME), now = seconds_of(CLOCK_REALTIME);
-    must(m >= mono && b >= boot, "a clock that goes back");
+    must(m >= mono, "a monotonic clock that goes back");
+    must(b >= boot, "a boot clock that goes back");
     must(m - mono < now - since + 0.1 && b - boot < now - since + 0.1, "a clock that jumps");
     mono = m, boot = b, since = before;
   }
