@@ -165,7 +165,9 @@ void Home::on_closed(const Link::Ptr& link) {
     if (rank->link == link) left.push_back(rank);
   for (const RankPtr& rank : left) {
     rank->io->detach();
-    if (rank->started && !rank->exited) start_recovery(rank);
+    if (!rank->started || rank->exited) continue;
+    lost_nodes_.insert(rank->node);
+    start_recovery(rank);
   }
 }
 
@@ -205,6 +207,7 @@ awaitable<void> Home::recover(RankPtr rank) {
   if (rank->link) co_return;
   rank->exited = true;
   std::string why = "rank " + std::to_string(rank->number) + ": node " + rank->node + " is gone";
+  lost_nodes_.erase(rank->node);
   co_await finish(rank, kLostStatus, why, Millis(0));
 }
 
@@ -254,15 +257,21 @@ void Home::kill_all() {
 }
 
 void Home::give_up_lost() {
-  std::erase_if(ranks_, [](auto& entry) {
+  std::erase_if(ranks_, [this](auto& entry) {
     const RankPtr& rank = entry.second;
     if (!rank->recovering || rank->exited) return false;
     std::fprintf(stderr, "%s: rank %u: node %s is gone\n", program_invocation_short_name, rank->number, rank->node.c_str());
+    lost_nodes_.erase(rank->node);
     rank->exited = true;
     rank->io->close();
     return true;
   });
   changed_.notify();
+}
+
+void Home::say_lost_nodes() {
+  for (const auto& node : lost_nodes_) std::fprintf(stderr, "%s: node %s is gone\n", program_invocation_short_name, node.c_str());
+  lost_nodes_.clear();
 }
 
 awaitable<bool> Home::wait_all(Millis limit) {

@@ -16,6 +16,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -50,6 +51,9 @@ class Home {
   /// Waits no longer for ranks whose daemon is gone and that have not been found elsewhere, with a line for each: once the job is
   /// at its end anyway. Nobody is called.
   void give_up_lost();
+  /// The job has failed: a line for each node whose daemon has gone under a rank, if that was not said already. That rank may have been
+  /// found elsewhere; what it lost there may all the same be why its peers gave up.
+  void say_lost_nodes();
   /// Waits until no rank is left. False: the limit has passed.
   awaitable<bool> wait_all(Millis limit = Millis(1000LL * 3600 * 24 * 365));
   size_t ranks() const { return ranks_.size(); }
@@ -86,6 +90,7 @@ class Home {
   Cluster cluster_;
   std::string job_;
   std::map<uint32_t, RankPtr> ranks_;
+  std::set<std::string> lost_nodes_;  ///< of which nothing was said yet
   Event changed_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // for handlers that outlive this object
 };

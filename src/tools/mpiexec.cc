@@ -104,6 +104,7 @@ class Mpiexec {
       home_->kill_all();
       co_await home_->wait_all(kEndLimit);
     }
+    if (hydra_status_ != 0) home_->say_lost_nodes();
     if (WIFSIGNALED(hydra_status_)) co_return 128 + WTERMSIG(hydra_status_);
     co_return WEXITSTATUS(hydra_status_);
   }

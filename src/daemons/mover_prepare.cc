@@ -1,0 +1,169 @@
+// SPDX-FileCopyrightText: 2026 The msocket authors
+// SPDX-License-Identifier: MIT
+//
+// What the source does while the rank still runs: the destination and the mirror are made ready, most of the memory is copied.
+#include <fcntl.h>
+#include <spdlog/spdlog.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <stdexcept>
+
+#include "src/daemons/fault.h"
+#include "src/daemons/machine.h"
+#include "src/daemons/mover.h"
+#include "src/daemons/namespaces.h"
+#include "src/daemons/node.h"
+#include "src/daemons/spawner.h"
+#include "src/wire/port.h"
+
+namespace msocket::daemons {
+
+namespace {
+constexpr Millis kPrepareLimit(20000);
+constexpr Millis kHandoverLimit(120000);
+}  // namespace
+
+void Mover::describe(Move& move, proto::Prepare* prepare) {
+  const Rank::Ptr& rank = move.rank;
+  *prepare->mutable_start() = rank->spec;
+  prepare->set_vip(rank->vip);
+  prepare->set_generation(move.generation);
+  // The file may have been renamed since; the name of today is what the other node must run.
+  char program[4096];
+  ssize_t n = readlink(("/proc/" + std::to_string(rank->pid) + "/exe").c_str(), program, sizeof program);
+  if (n > 0) rank->program.assign(program, n);
+  prepare->set_program(rank->program);
+  for (auto& file : mapped_files(rank->pid)) *prepare->add_files() = file;
+  prepare->set_memory(process_usage(rank->pid).resident);
+  prepare->set_pid(rank->said_pid);
+  prepare->set_threads(thread_count(rank->pid));
+  note_clocks(*rank, prepare);
+  prepare->set_cpu(own_cpu());
+  *prepare->mutable_needs() = move.needs;
+  prepare->set_from(node_.name());
+}
+
+// As the program reads them.
+void Mover::note_clocks(const Rank& rank, proto::Prepare* prepare) {
+  prepare->set_monotonic_ns(clock_ns(CLOCK_MONOTONIC) + rank.identity.monotonic_ns);
+  prepare->set_boottime_ns(clock_ns(CLOCK_BOOTTIME) + rank.identity.boottime_ns);
+}
+
+awaitable<void> Mover::open_stream(Move& move, wire::Purpose purpose, ScopedFd* stream) {
+  const std::string& job = move.rank->spec.job();
+  wire::Key key = wire::job_key(node_.config.key, job);
+  wire::ConnHeader header;
+  header.preamble.purpose = purpose;
+  header.to = {move.rank->vip, 0, 0};
+  header.to_gen = move.generation;
+  strncpy(header.job, job.c_str(), sizeof header.job - 1);
+  wire::DataStream data = co_await wire::open_data(node_.io.get_executor(), move.to.address(),
+                                                   static_cast<uint16_t>(move.to.port()), header, key, kPrepareLimit);
+  if (data.answer.verdict != wire::Verdict::kOk) throw std::runtime_error("node " + move.to.name() + " has changed its mind");
+  data.socket.native_non_blocking(false);
+  stream->reset(data.socket.release());
+}
+
+void Mover::start_mirror(Move& move) {
+  int pair[2];
+  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)
+    throw std::runtime_error("no descriptors left for a mirror");
+  move.mailbox.reset(pair[0]);
+  ScopedFd theirs(pair[1]);
+  SpawnSpec spec;
+  spec.program = own_folder() + "/msmirror";
+  spec.argv = {"msmirror", "--mailbox-fd", "3"};
+  spec.cwd = "/";
+  spec.all_descriptors = true;  // one for each of the rank's connections
+  spec.fds = {{2, 2}, {theirs.get(), 3}};
+  move.mirror = spawn_process(spec).pid;
+  watch_mirror(move);
+}
+
+// While the destination starts the program: in a turn of the loop behind the one in which the request leaves.
+void Mover::start_mirror_soon(Move& move) {
+  asio::post(node_.io, [this, self = move.shared_from_this()] {
+    asio::post(node_.io, [this, self] {
+      if (self->off || self->mirror >= 0) return;
+      try {
+        start_mirror(*self);
+      } catch (const std::exception&) {  // it is tried again, and said, when the destination is ready
+        self->mailbox.reset();
+      }
+    });
+  });
+}
+
+void Mover::watch_mirror(Move& move) {
+  node_.watch(move.mirror, [weak = move.weak_from_this()](int) {
+    auto m = weak.lock();
+    if (!m) return;
+    m->mirror_exited = true;
+    m->changed.notify();
+  });
+}
+
+awaitable<void> Mover::prepare(Move& move) {
+  move.link = co_await node_.directory.link_to(move.to.address(), static_cast<uint16_t>(move.to.port()));
+  proto::Envelope request;
+  describe(move, request.mutable_prepare());
+  start_mirror_soon(move);
+  co_await move.link->call(std::move(request), kPrepareLimit);
+  move.over("prepare");
+  if (move.mirror < 0) start_mirror(move);
+  co_await open_streams(move);
+  move.over("connect");
+}
+
+// Both at once: each takes three round trips.
+awaitable<void> Mover::open_streams(Move& move) {
+  struct Opening {
+    bool over = false;
+    std::string why;
+  };
+  auto image = std::make_shared<Opening>(), mirror = std::make_shared<Opening>();
+  auto open = [&](std::shared_ptr<Opening> opening, wire::Purpose purpose, ScopedFd Move::*stream) {
+    auto self = move.shared_from_this();
+    spawn(
+        node_.io.get_executor(),
+        [this, self, opening, purpose, stream]() -> awaitable<void> {
+          co_await open_stream(*self, purpose, &((*self).*stream));
+          opening->over = true;
+          self->changed.notify();
+        },
+        [self, opening](const std::string& why) {
+          opening->over = true;
+          opening->why = why;
+          self->changed.notify();
+        });
+  };
+  open(image, wire::Purpose::kImage, &Move::image);
+  open(mirror, wire::Purpose::kMirror, &Move::stream);
+  co_await wait_until(move.changed, 2 * kPrepareLimit, [&] { return image->over && mirror->over; });
+  for (auto& opening : {image, mirror})
+    if (!opening->over || !opening->why.empty()) throw std::runtime_error(opening->over ? opening->why : "no stream in time");
+}
+
+awaitable<void> Mover::precopy(Move& move, uint64_t limit, Precopy::Tell tell) {
+  const Rank::Ptr& rank = move.rank;
+  fault_point("precopy");
+  std::string why;
+  try {
+    co_await move.precopy.run(rank, move.link, move.image.get(), limit, tell);
+  } catch (const std::exception& error) {
+    why = error.what();
+  }
+  move.precopy.report(&move.report);
+  if (!move.report.no_precopy().empty()) spdlog::info("rank {}: no pre-copy: {}", rank->name(), move.report.no_precopy());
+  if (why.empty()) co_return;
+  if (rank->exited || !move.link->open()) throw std::runtime_error(why);
+  // The new process has not taken it: its daemon knows why.
+  proto::Envelope request;
+  request.mutable_handover()->set_vip(rank->vip);
+  request.mutable_handover()->set_generation(move.generation);
+  co_await move.link->call(std::move(request), kHandoverLimit);
+  throw std::runtime_error(why);
+}
+
+}  // namespace msocket::daemons
