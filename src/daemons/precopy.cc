@@ -43,6 +43,8 @@ void Precopy::report(proto::MoveReport* report) const {
 awaitable<void> Precopy::run(Rank::Ptr rank, Link::Ptr to, int image, uint64_t limit, Tell tell) {
   auto started = Clock::now();
   if (!precopy_wanted()) why_not_ = "switched off (MSOCKET_PRECOPY)";
+  // What its peers still send on the old ways it takes into its memory: that grows for as long as it runs.
+  else if (rank->settling) why_not_ = "connections are still on their way from its last move";
   if (!why_not_.empty()) co_return;
   rank->tracked.reset();
   rank->tracking = true;
