@@ -10,6 +10,7 @@
 #include "src/checkpoint/image_writer.h"
 #include "src/checkpoint/resources.h"
 #include "src/checkpoint/threads.h"
+#include "src/checkpoint/tracking.h"
 #include "src/transport/channel.h"
 #include "src/transport/drain.h"
 #include "src/transport/raw.h"
@@ -147,6 +148,7 @@ void freeze(int image_fd, int mailbox_fd) {
   int sent_fd = rt.freeze_sent_fd;
   rt.freeze_sent_fd = -1;
   int own[] = {image_fd, mailbox_fd, sent_fd, rt.control_fd, rt.mirror_fd};
+  bool changed = sent_fd >= 0 && layout_changed();
   transport::prepare_freeze();
   note_thread(&freezer);
   bool listed = list_threads(&freezer, &why);
@@ -172,7 +174,7 @@ void freeze(int image_fd, int mailbox_fd) {
     transport::undo_freeze();
   } else if (msocket_context_save(&freezer.context) == 0) {
     write_back(b->header, b->regions);
-    if (sent_fd >= 0) mark_fresh(b->header, b->regions);
+    if (sent_fd >= 0) mark_fresh(b->header, b->regions, changed);
     // A broken stream shows at the other end: the verdict will say.
     write_image(image_fd, b->header, b->regions, sent_fd, sent_fd >= 0, b->check_image);
     transport::close_own(image_fd);

@@ -14,6 +14,8 @@ namespace msocket::checkpoint {
 /// transport::track_hook: gives the daemon a userfaultfd of this process. The daemon's is the only one: when it lets go of it,
 /// the tracking is off, and a child has none.
 void offer_tracking();
+/// The program has mapped, unmapped or moved something since. Before this library maps anything for the freeze.
+bool layout_changed();
 
 /// The pages that have been sent, in ascending order, out of the daemon's list.
 class SentList {

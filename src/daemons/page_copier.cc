@@ -136,6 +136,8 @@ void PageCopier::copy_written() {
         flush();
         // Up to a border of huge pages: one that is protected in part would be split.
         uint64_t stop = std::min(area.end, (at + kTake) & ~(kHuge - 1));
+        // All of it, should that fail: a part may be protected by then, and nobody is told which.
+        taken = {{at, stop}};
         taken = memory_.take_written(area, &at, stop);
         for (Run run : taken)
           while (run.start < run.end) {
