@@ -185,10 +185,9 @@ void mark_fresh(const wire::ImageHeader& header, ImageRegion* regions, bool all)
   scanner.close();
 }
 
-long write_image(int fd, const wire::ImageHeader& header, const ImageRegion* regions, int sent_fd, bool begun,
-                 bool with_sums) {
+long write_image(int fd, const wire::ImageHeader& header, const ImageRegion* regions, int sent_fd, bool with_sums) {
   long r = 0;
-  if (!begun) {
+  if (sent_fd < 0) {
     wire::ImageStart start;
     start.vdso_start = header.vdso_start;
     start.vdso_end = header.vdso_end;

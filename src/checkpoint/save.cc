@@ -155,7 +155,6 @@ void freeze(int image_fd, int mailbox_fd) {
   note_clocks();
   if (listed) fill_header(&b->header);
   why.end();
-  freezer.pending = 0;  // src/checkpoint/signals.cc sees to this thread's
   if (!transport::save_epolls()) why.add("its epoll sets hold more than can be noted");
   look_at_resources(own, 5, &why);
   bool good = why.empty() && take_resources(&why) &&
@@ -176,7 +175,7 @@ void freeze(int image_fd, int mailbox_fd) {
     write_back(b->header, b->regions);
     if (sent_fd >= 0) mark_fresh(b->header, b->regions, changed);
     // A broken stream shows at the other end: the verdict will say.
-    write_image(image_fd, b->header, b->regions, sent_fd, sent_fd >= 0, b->check_image);
+    write_image(image_fd, b->header, b->regions, sent_fd, b->check_image);
     transport::close_own(image_fd);
     transport::close_own(sent_fd);
     if (wait_committed()) {

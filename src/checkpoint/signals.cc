@@ -9,6 +9,7 @@
 #include "src/checkpoint/resources.h"
 #include "src/checkpoint/threads.h"
 #include "src/transport/raw.h"
+#include "src/transport/runtime.h"
 #include "src/wire/control.h"
 
 namespace msocket::checkpoint {
@@ -74,7 +75,7 @@ void begin_pending() { queued = 0; }
 
 void take_pending(Refusal* why) {
   // Not those of ours: when the move is called off the handler still wants to hear of them.
-  uint64_t wanted = ~(uint64_t{1} << (wire::kControlSignal - 1));
+  uint64_t wanted = transport::kOtherSignals;
   struct {
     long seconds, nanoseconds;
   } at_once{0, 0};

@@ -84,16 +84,16 @@ __attribute__((constructor)) void start() {
   raw::fcntl(wire::kControlFd, F_SETFD, FD_CLOEXEC);
   void* at = raw::mmap(reinterpret_cast<void*>(kBootAddress), kBootSize, PROT_READ | PROT_WRITE,
                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE);
-  // Valgrind, for one, has no such addresses: the process has its virtual sockets all the same, and follows its peers.
   transport::datagrams_go_over_exec();
   transport::goes_over_exec(&transport::unaccepted_arrivals, sizeof transport::unaccepted_arrivals);
   resources_go_over_exec();
+  // Valgrind, for one, has no such addresses: the process has its virtual sockets all the same, and follows its peers.
   bool movable = at == reinterpret_cast<void*>(kBootAddress);
   if (movable) {
     raw::sys(SYS_sched_getaffinity, 0, sizeof boot()->cpus, boot()->cpus);
     transport::goes_over_exec(boot()->cpus, sizeof boot()->cpus);
+    boot()->check_image = getenv("MSOCKET_CHECK_IMAGE") != nullptr;
   }
-  if (movable) boot()->check_image = getenv("MSOCKET_CHECK_IMAGE") != nullptr;
   if (transport::take_over()) {
     go_on(movable);
     say_hello(wire::kFlagExec);

@@ -21,11 +21,7 @@ namespace msocket::daemons {
 namespace {
 constexpr Millis kConnectLimit(30000);
 constexpr Millis kFreezeLimit(30000);
-constexpr Millis kHandoverLimit(120000);
 constexpr Millis kReportLimit(2000);  // whoever asked for the move does not wait longer than this for a peer that stands still
-constexpr Millis kDrainWarning(60000);
-
-double since(Clock::time_point start) { return std::chrono::duration<double, std::milli>(Clock::now() - start).count(); }
 }  // namespace
 
 std::shared_ptr<Mover::Move> Mover::begin(const Rank::Ptr& rank, const std::string& to) {
@@ -75,7 +71,7 @@ awaitable<proto::MoveReport> Mover::finish(std::shared_ptr<Move> move) {
   bool drained = co_await wait_until(move->changed, kReportLimit, [&] { return move->drained; });
   if (!drained) {
     move->report.set_draining(true);
-    move->report.set_total_ms(since(move->started));
+    move->report.set_total_ms(ms_since(move->started));
   }
   co_return move->report;
 }
@@ -151,7 +147,7 @@ awaitable<void> Mover::drain(std::shared_ptr<Move> move) {
   while (!move->mirror_exited) co_await wait_until(move->changed, kDrainWarning, [&] { return move->mirror_exited; });
   move->over("drain");
   move->report.set_draining(false);
-  move->report.set_total_ms(since(move->started));
+  move->report.set_total_ms(ms_since(move->started));
   spdlog::info("rank {} moved to {}: {} rounds, pause {:.1f} ms, total {:.1f} ms, {} connections", rank->name(), move->to.name(),
                move->report.rounds(), move->report.pause_ms(), move->report.total_ms(), move->report.connections());
   proto::Envelope notice = moved();

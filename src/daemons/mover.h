@@ -28,6 +28,7 @@ class Mover {
   awaitable<proto::MoveReport> resume(Rank::Ptr rank, proto::Resume request);
 
  private:
+  static constexpr Millis kHandoverLimit{120000}, kDrainWarning{60000};
   struct Fence {
     bool ended = false;  ///< it ran at the destination, and has ended there
     bool committed = false;  ///< the master has the new generation; if not, it never will

@@ -25,9 +25,6 @@ constexpr Millis kAskLimit(60000);
 constexpr int kAskAlone = 5;           // times that the destination is asked before the master is
 constexpr Millis kRegisterLimit(3000);
 constexpr Millis kStillThere(3000);    // it has the rank, and a path to the master but none to us
-constexpr Millis kDrainWarning(60000);
-
-double since(Clock::time_point start) { return std::chrono::duration<double, std::milli>(Clock::now() - start).count(); }
 }  // namespace
 
 // Behind the commit its connections would be lost.
@@ -114,7 +111,7 @@ awaitable<void> Mover::commit(Move& move) {
       throw std::runtime_error(move.lost);
     }
   }
-  move.report.set_pause_ms(since(move.freeze_at));
+  move.report.set_pause_ms(ms_since(move.freeze_at));
   move.over("commit");
   fault_point("committed");
   rank->streams->close();  // before the old process ends: the end of its pipes is not the end of the rank's output

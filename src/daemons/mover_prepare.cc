@@ -21,7 +21,6 @@ namespace msocket::daemons {
 
 namespace {
 constexpr Millis kPrepareLimit(20000);
-constexpr Millis kHandoverLimit(120000);
 }  // namespace
 
 void Mover::describe(Move& move, proto::Prepare* prepare) {

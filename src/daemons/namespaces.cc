@@ -30,14 +30,6 @@ namespace {
 
 constexpr int64_t kSecond = 1'000'000'000;
 
-[[noreturn]] void fail(int report, const char* what) {
-  SpawnReport failure;
-  failure.error = errno;
-  strncpy(failure.what, what, sizeof failure.what - 1);
-  (void)!write(report, &failure, sizeof failure);
-  _exit(127);
-}
-
 void write_file(int report, const char* path, const char* text) {
   int fd = open(path, O_WRONLY | O_CLOEXEC);
   if (fd < 0 || write(fd, text, strlen(text)) < 0) fail(report, path);

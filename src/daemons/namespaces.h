@@ -33,6 +33,9 @@ struct SpawnReport {
   char what[60] = {};
 };
 
+/// In a child of the daemon's: reports errno with `what` and ends. Only system calls.
+[[noreturn]] void fail(int report, const char* what);
+
 enum class NamespaceKind {
   kNone,   ///< not allowed here
   kPlain,  ///< as root

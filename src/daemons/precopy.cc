@@ -17,8 +17,6 @@ namespace msocket::daemons {
 namespace {
 constexpr Millis kTrackLimit(2000);
 constexpr Millis kTellEvery(200);
-
-double since(Clock::time_point start) { return std::chrono::duration<double, std::milli>(Clock::now() - start).count(); }
 }  // namespace
 
 bool precopy_wanted() {
@@ -94,10 +92,10 @@ awaitable<void> Precopy::run(Rank::Ptr rank, Link::Ptr to, int image, uint64_t l
     now.set_round(progress->round);
     now.set_sent(progress->sent);
     now.set_rest(progress->rest);
-    now.set_seconds(since(started) / 1000);
+    now.set_seconds(ms_since(started) / 1000);
     tell(now);
   }
-  ms_ = since(started);
+  ms_ = ms_since(started);
   why_not_ = copier->why_not();
   if (rank->exited) throw std::runtime_error("it has ended");
   if (!to->open()) throw std::runtime_error(to->name() + ": its daemon does not answer any more");

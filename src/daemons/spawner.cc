@@ -26,14 +26,6 @@ namespace {
 
 rlimit limit_before{};
 
-[[noreturn]] void fail(int report, const char* what) {
-  SpawnReport failure;
-  failure.error = errno;
-  strncpy(failure.what, what, sizeof failure.what - 1);
-  (void)!write(report, &failure, sizeof failure);
-  _exit(127);
-}
-
 std::vector<char*> pointers(const std::vector<std::string>& texts) {
   std::vector<char*> list;
   for (auto& text : texts) list.push_back(const_cast<char*>(text.c_str()));
@@ -82,6 +74,14 @@ bool runnable(const std::string& path) {
 }
 
 }  // namespace
+
+void fail(int report, const char* what) {
+  SpawnReport failure;
+  failure.error = errno;
+  strncpy(failure.what, what, sizeof failure.what - 1);
+  (void)!write(report, &failure, sizeof failure);
+  _exit(127);
+}
 
 void raise_descriptor_limit() {
   if (getrlimit(RLIMIT_NOFILE, &limit_before) != 0) return;

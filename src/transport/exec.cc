@@ -43,18 +43,9 @@ struct Header {
 
 int state_fd = -1;
 uint64_t mask_before;
-struct KernelSigaction {
-  void* handler;
-  unsigned long flags;
-  void* restorer;
-  uint64_t mask;
-};
 
-// All but the control signal, as SignalsWait does.
-void block_others() {
-  uint64_t others = ~(uint64_t{1} << (wire::kControlSignal - 1));
-  raw::sys(SYS_rt_sigprocmask, SIG_BLOCK, &others, &mask_before, 8);
-}
+// As SignalsWait does; but the next program has them until it has taken over.
+void block_others() { raw::sys(SYS_rt_sigprocmask, SIG_BLOCK, &kOtherSignals, &mask_before, 8); }
 void unblock() { raw::sys(SYS_rt_sigprocmask, SIG_SETMASK, &mask_before, nullptr, 8); }
 
 uint32_t region_bytes() {
@@ -283,9 +274,7 @@ bool begin_exec(const char* path, char* const* environment) {
     unblock();
     return false;
   }
-  // Between the two programs a control signal would end the process; what it announces is looked for when the next one is there.
-  KernelSigaction ignore{reinterpret_cast<void*>(SIG_IGN), 0, nullptr, 0};
-  raw::sys(SYS_rt_sigaction, wire::kControlSignal, &ignore, nullptr, 8);
+  ignore_control_signal();
   keep_own(true);
   return true;
 }

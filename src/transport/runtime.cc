@@ -40,11 +40,7 @@ void unlock() {
   }
 }
 
-// All but the control signal: that is on its way whatever the program does, and its handler knows about the lock.
-SignalsWait::SignalsWait() {
-  uint64_t mask = ~(uint64_t{1} << (wire::kControlSignal - 1));
-  raw::sys(SYS_rt_sigprocmask, SIG_BLOCK, &mask, &before_, 8);
-}
+SignalsWait::SignalsWait() { raw::sys(SYS_rt_sigprocmask, SIG_BLOCK, &kOtherSignals, &before_, 8); }
 SignalsWait::~SignalsWait() { raw::sys(SYS_rt_sigprocmask, SIG_SETMASK, &before_, nullptr, 8); }
 
 namespace {
@@ -76,6 +72,11 @@ __attribute__((naked)) void sigreturn_trampoline() { __asm__ volatile("mov $15, 
 constexpr unsigned long kSaRestorer = 0x04000000;
 
 }  // namespace
+
+void ignore_control_signal() {
+  KernelSigaction ignore{reinterpret_cast<void (*)(int, siginfo_t*, void*)>(SIG_IGN), 0, nullptr, 0};
+  raw::sys(SYS_rt_sigaction, wire::kControlSignal, &ignore, nullptr, 8);
+}
 
 void install_handler() {
   KernelSigaction action{on_control_signal, SA_SIGINFO | SA_RESTART | kSaRestorer, sigreturn_trampoline, ~0ull};

@@ -63,6 +63,9 @@ void lock();
 void unlock();
 bool try_lock();
 
+/// All signals but the control signal: that is on its way whatever the program does, and its handler knows about the lock.
+inline constexpr uint64_t kOtherSignals = ~(uint64_t{1} << (wire::kControlSignal - 1));
+
 /// The program's signals wait until the lock is free: a handler may call read or write, or leave by siglongjmp.
 class SignalsWait {
  public:
@@ -93,6 +96,8 @@ class Section {
 /// signal of the program's own came. Returns 0: look again; -EINTR: the program's signal; -ETIME: timed out.
 long wait_for_change(uint32_t epoch, int timeout_ms);
 
+/// Between two programs of one process (exec): what the signal announces is looked for when the next one is there.
+void ignore_control_signal();
 /// Installs the signal handler; called once at start-up and again in the new process.
 void install_handler();
 /// Makes the kernel raise the control signal when `fd` has something to say; non-blocking.

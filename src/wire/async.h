@@ -42,6 +42,8 @@ class Event {
 /// For what may stand still (SIGSTOP) as long as it likes.
 inline constexpr Millis kForever(1000LL * 3600 * 24 * 365);
 
+inline double ms_since(Clock::time_point start) { return std::chrono::duration<double, std::milli>(Clock::now() - start).count(); }
+
 /// Waits until `ready()` holds, checked at every notify of `event`. False when `limit` has passed first.
 /// `ready` must capture by reference: GCC 12 destroys a temporary closure in a co_await expression twice.
 template <class Ready>
