@@ -6,6 +6,7 @@
  *   ms_memory dirty MIB PERCENT STOP    writes PERCENT of MIB each second, in random order
  *   ms_memory fork MIB PERCENT STOP     the same, with a child now and then that looks through all of it
  *   ms_memory layout MIB SEED STOP      maps, unmaps, moves, drops and grows memory of every kind, at most MIB
+ *   ms_memory turns MIB SEED STOP       memory that grows over where a file was mapped, and gives the place back to the file, in turns
  *
  * It checks each page before it writes it, and all of them when the file STOP is there. Its last line is "ms_memory: OK
  * writes=N", or what was wrong.
@@ -262,15 +263,82 @@ static void run_layout(uint64_t mib, const char* stop) {
   unlink(file_name);
 }
 
+/* ---- turns */
+
+enum { HALF = 16, PLACES = 512 };
+struct place {
+  uint64_t* at; /* HALF pages of memory; behind them as many again, or the file's, or nothing */
+  int file, pages;
+  uint32_t version[2 * HALF];
+};
+static struct place places[PLACES];
+
+static uint64_t id_of(const struct place* p, int page) { return (uint64_t)(p - places) * 64 + (uint64_t)page; }
+
+static void check_place(const struct place* p, const char* when) {
+  for (int i = 0; i < p->pages; ++i)
+    if (!good(p->at + i * WORDS, id_of(p, i), p->version[i], p->file && i >= HALF ? base + (i - HALF) * WORDS : NULL))
+      fail(when, id_of(p, i));
+}
+
+static void fill(struct place* p, int from) {
+  for (int i = from; i < p->pages; ++i, ++writes)
+    if (rnd() % 4) put(p->at + i * WORDS, id_of(p, i), ++p->version[i]);
+}
+
+static void turn(struct place* p, int fd) {
+  check_place(p, "before its turn");
+  uint64_t* behind = p->at + HALF * WORDS;
+  if (p->pages > HALF && munmap(behind, HALF * PAGE) != 0) fail("munmap", 0);
+  p->file = !p->file;
+  if (p->file) {
+    if (mmap(behind, HALF * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED, fd, 0) != behind) fail("mmap", 0);
+    p->pages = 2 * HALF;
+  } else {
+    void* to = mremap(p->at, HALF * PAGE, 2 * HALF * PAGE, 0);
+    if (to == MAP_FAILED && errno != EFAULT) fail("mremap", 0);
+    p->pages = to == MAP_FAILED ? HALF : 2 * HALF; /* EFAULT: two mappings side by side (doc/supported.md) */
+  }
+  for (int i = HALF; i < 2 * HALF; ++i) p->version[i] = 0;
+  fill(p, HALF);
+}
+
+static void run_turns(uint64_t mib, const char* stop) {
+  snprintf(file_name, sizeof file_name, "%s.file", stop);
+  for (int i = 0; i < HALF * WORDS; ++i) base[i] = rnd();
+  int fd = open(file_name, O_RDWR | O_CREAT | O_TRUNC, 0600);
+  if (fd < 0 || write(fd, base, HALF * PAGE) != HALF * PAGE) fail("file", 0);
+  uint64_t count = (mib << 20) / (2 * HALF * PAGE);
+  if (count > PLACES) count = PLACES;
+  for (uint64_t i = 0; i < count; ++i) {
+    /* Nothing beside it. */
+    char* room = mmap(NULL, (2 * HALF + 2) * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (room == MAP_FAILED || munmap(room + PAGE, 2 * HALF * PAGE) != 0) fail("no memory", 0);
+    places[i].at = mmap(room + PAGE, HALF * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+    places[i].pages = HALF;
+    fill(&places[i], 0);
+  }
+  printf("ms_memory: ready\n");
+  fflush(stdout);
+  while (access(stop, F_OK) != 0) {
+    turn(&places[rnd() % count], fd);
+    usleep(500);
+  }
+  for (uint64_t i = 0; i < count; ++i) check_place(&places[i], "at the end");
+  unlink(file_name);
+}
+
 int main(int argc, char** argv) {
   if (argc != 5) {
-    fprintf(stderr, "usage: ms_memory dirty|fork|layout MIB PERCENT|SEED STOP\n");
+    fprintf(stderr, "usage: ms_memory dirty|fork|layout|turns MIB PERCENT|SEED STOP\n");
     return 2;
   }
   uint64_t mib = strtoull(argv[2], NULL, 10);
-  if (strcmp(argv[1], "layout") == 0) {
+  int layout = strcmp(argv[1], "layout") == 0;
+  if (layout || strcmp(argv[1], "turns") == 0) {
     state += strtoull(argv[3], NULL, 10) * 2654435761u;
-    run_layout(mib, argv[4]);
+    if (layout) run_layout(mib, argv[4]);
+    else run_turns(mib, argv[4]);
   } else {
     run_dirty(strcmp(argv[1], "fork") == 0, mib, atof(argv[3]), argv[4]);
   }

@@ -177,11 +177,11 @@ void write_back(const wire::ImageHeader& header, const ImageRegion* regions) {
       raw::sys(SYS_msync, regions[i].start, regions[i].end - regions[i].start, MS_SYNC);
 }
 
-void mark_fresh(const wire::ImageHeader& header, ImageRegion* regions, bool all) {
+void mark_fresh(const wire::ImageHeader& header, ImageRegion* regions) {
   PageScanner scanner;
   if (scanner.open() != 0) return;
   for (uint32_t i = 0; i < header.regions; ++i)
-    if (regions[i].kind == RegionKind::kAnon && !regions[i].all) regions[i].fresh = all || !scanner.tracked(regions[i].start);
+    if (regions[i].kind == RegionKind::kAnon && !regions[i].all) regions[i].fresh = !scanner.tracked(regions[i].start);
   scanner.close();
 }
 

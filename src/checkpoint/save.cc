@@ -148,7 +148,6 @@ void freeze(int image_fd, int mailbox_fd) {
   int sent_fd = rt.freeze_sent_fd;
   rt.freeze_sent_fd = -1;
   int own[] = {image_fd, mailbox_fd, sent_fd, rt.control_fd, rt.mirror_fd};
-  bool changed = sent_fd >= 0 && layout_changed();
   transport::prepare_freeze();
   note_thread(&freezer);
   bool listed = list_threads(&freezer, &why);
@@ -173,7 +172,7 @@ void freeze(int image_fd, int mailbox_fd) {
     transport::undo_freeze();
   } else if (msocket_context_save(&freezer.context) == 0) {
     write_back(b->header, b->regions);
-    if (sent_fd >= 0) mark_fresh(b->header, b->regions, changed);
+    if (sent_fd >= 0) mark_fresh(b->header, b->regions);
     // A broken stream shows at the other end: the verdict will say.
     write_image(image_fd, b->header, b->regions, sent_fd, b->check_image);
     transport::close_own(image_fd);

@@ -15,36 +15,7 @@
 
 namespace msocket::checkpoint {
 
-namespace {
-
-uint64_t layout_then;
-
-// Of all mappings but the heap and the stack, which grow as they are.
-uint64_t layout_sum() {
-  char* text = boot()->maps_text;
-  long length = read_maps(text, sizeof boot()->maps_text);
-  if (length < 0) return 0;
-  uint64_t sum = 1;
-  const char *p = text, *end = text + length;
-  for (Map map; next_map(p, end, &map);) {
-    if (path_starts(map, "[")) continue;
-    for (uint64_t word : {map.start, map.end, uint64_t{map.shared}}) {
-      sum = (sum ^ word) * 0x9e3779b97f4a7c15u;
-      sum ^= sum >> 29;
-    }
-  }
-  return sum;
-}
-
-}  // namespace
-
-bool layout_changed() {
-  uint64_t now = layout_sum();
-  return now == 0 || now != layout_then;
-}
-
 void offer_tracking() {
-  layout_then = layout_sum();
   constexpr int kUserModeOnly = 1;  // needs no privilege; what the kernel writes for the program is noted all the same
   wire::ControlRecord record;
   record.type = wire::Control::kTracked;

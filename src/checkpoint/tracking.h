@@ -14,23 +14,22 @@ namespace msocket::checkpoint {
 /// transport::track_hook: gives the daemon a userfaultfd of this process. The daemon's is the only one: when it lets go of it,
 /// the tracking is off, and a child has none.
 void offer_tracking();
-/// The program has mapped, unmapped or moved something since. Before this library maps anything for the freeze.
-bool layout_changed();
 
 /// The pages that have been sent, in ascending order, out of the daemon's list.
 class SentList {
  public:
   /// From the beginning of a file of wire::SentRun; negative: nothing has been sent. The descriptor stays the caller's.
   explicit SentList(int fd) : fd_(fd) {}
-  /// Calls f(start, end, sent) for the parts of [start, end), which lies behind all ranges before it.
+  /// Calls f(start, end, there) for the parts of [start, end), which lies behind all ranges before it. There is what has been sent
+  /// into this ground.
   template <class F>
-  void each_part(uint64_t start, uint64_t end, F f) {
+  void each_part(uint64_t start, uint64_t end, uint64_t ground, F f) {
     while (start < end) {
       while (more_ && now_.end <= start) read_next();
       if (!more_ || now_.start >= end) return f(start, end, false);
       if (now_.start > start) f(start, now_.start, false), start = now_.start;
       uint64_t stop = now_.end < end ? now_.end : end;
-      f(start, stop, true);
+      f(start, stop, now_.ground == ground);
       start = stop;
     }
   }
@@ -50,14 +49,15 @@ class SentList {
 class RegionRest {
  public:
   RegionRest(PageScanner* scanner, SentList* sent, const wire::ImageRegion& region)
-      : scanner_(scanner), sent_(sent), file_(region.kind == wire::RegionKind::kFile), at_(region.start), end_(region.end) {
+      : scanner_(scanner), sent_(sent), file_(region.kind == wire::RegionKind::kFile), ground_(wire::ground_of(region)),
+        at_(region.start), end_(region.end) {
     scanner->range(region.start, region.end, region.all, !file_);
   }
   /// Calls add(wire::ImagePart, start, end); 0 or -errno.
   template <class F>
   long each(F add) {
     auto forget = [&](uint64_t from, uint64_t to) {
-      sent_->each_part(from, to, [&](uint64_t start, uint64_t end, bool there) {
+      sent_->each_part(from, to, ground_, [&](uint64_t start, uint64_t end, bool there) {
         if (there) add(wire::ImagePart::kDrop, start, end);
       });
     };
@@ -71,7 +71,7 @@ class RegionRest {
         forget(at_, run.start);
         // In a file's mapping a page that was dropped leaves a mark that looks like a swapped one.
         bool clean = run.clean && !(file_ && run.swapped);
-        sent_->each_part(run.start, run.end, [&](uint64_t start, uint64_t end, bool there) {
+        sent_->each_part(run.start, run.end, ground_, [&](uint64_t start, uint64_t end, bool there) {
           if (!there || !clean) add(wire::ImagePart::kPages, start, end);
         });
         at_ = run.end;
@@ -86,7 +86,7 @@ class RegionRest {
   PageScanner* scanner_;
   SentList* sent_;
   bool file_;
-  uint64_t at_, end_;
+  uint64_t ground_, at_, end_;
 };
 
 }  // namespace msocket::checkpoint

@@ -17,13 +17,6 @@ namespace {
 using wire::ImageRegion;
 using wire::RegionKind;
 
-// Whether a page of one is in the right place in the other. The heap is anonymous memory: its name comes and goes.
-bool same_ground(const ImageRegion& a, const ImageRegion& b) {
-  auto kind = [](const ImageRegion& region) { return region.kind == RegionKind::kHeap ? RegionKind::kAnon : region.kind; };
-  if (kind(a) != kind(b)) return false;
-  return a.kind != RegionKind::kFile || (a.start - a.offset == b.start - b.offset && strcmp(a.path, b.path) == 0);
-}
-
 ImageRegion part_of(const ImageRegion& region, uint64_t start, uint64_t end) {
   ImageRegion part = region;
   if (region.kind == RegionKind::kFile) part.offset += start - region.start;
@@ -84,7 +77,7 @@ MemoryLayout::Change MemoryLayout::update(const std::vector<ImageRegion>& areas)
     uint64_t at = area.start;
     while (first < areas_.size() && areas_[first].end <= at) ++first;
     for (size_t i = first; i < areas_.size() && areas_[i].start < area.end; ++i) {
-      if (!same_ground(areas_[i], area)) continue;
+      if (wire::ground_of(areas_[i]) != wire::ground_of(area)) continue;
       uint64_t start = std::max(at, areas_[i].start);
       if (start > at) change.pieces.push_back(part_of(area, at, start));
       at = std::min(area.end, areas_[i].end);

@@ -250,9 +250,14 @@ void PageCopier::keep_limit() {
 
 void PageCopier::write_list() {
   list_.reset(memfd_create("msocket-sent", MFD_CLOEXEC));
-  const auto& runs = sent_.runs();
+  // The ground is that of the copying: the program may have put another in its place since.
+  std::vector<wire::SentRun> runs;
+  for (const auto& area : layout_.areas())
+    sent_.each_part(area.start, area.end, [&](uint64_t start, uint64_t end, bool sent) {
+      if (sent) runs.push_back({start, end, wire::ground_of(area)});
+    });
   auto* from = reinterpret_cast<const char*>(runs.data());
-  for (size_t left = runs.size() * sizeof(Run); left;) {
+  for (size_t left = runs.size() * sizeof runs[0]; left;) {
     ssize_t n = write(list_.get(), from, left);
     if (n < 0 && errno == EINTR) continue;
     if (n <= 0) throw BrokenStream("no memory for the list of its pages");  // without it the frozen process cannot go on

@@ -5,14 +5,14 @@
 #include <cstdint>
 #include <vector>
 
-#include "src/wire/image.h"
-
 namespace msocket::daemons {
 
 /// Pages as runs in ascending order that do not touch each other. Lists that are given need not be joined, but ascending.
 class PageSet {
  public:
-  using Run = wire::SentRun;
+  struct Run {
+    uint64_t start = 0, end = 0;
+  };
   void add(const std::vector<Run>& runs);
   void remove(const std::vector<Run>& runs);
   /// Calls f(start, end, inside) for the parts of [start, end).

@@ -95,7 +95,11 @@ std::vector<PageSet::Run> TrackedMemory::track(const MemoryAreas& found) {
     uffdio_register range{};
     range.range = {run.start, run.end - run.start};
     range.mode = UFFDIO_REGISTER_MODE_WP;
-    ioctl(userfault_.get(), UFFDIO_REGISTER, &range);
+    if (ioctl(userfault_.get(), UFFDIO_REGISTER, &range) != 0) continue;
+    // Marks of an earlier registration, which ended when the mapping was joined with one that had been moved, stay and hide writes.
+    uffdio_writeprotect none{};
+    none.range = range.range;
+    ioctl(userfault_.get(), UFFDIO_WRITEPROTECT, &none);
   }
   return fresh;
 }

@@ -74,9 +74,25 @@ struct ImageRun {
 };
 static_assert(sizeof(ImageRun) == 24);
 
+/// What lies under the pages of a region: memory, the stack, or a file at some distance. Where that is another the new process
+/// maps the place anew, and what was sent into it before is lost. 0: nothing that is sent before the freeze.
+inline uint64_t ground_of(const ImageRegion& region) {
+  if (region.kind == RegionKind::kAnon || region.kind == RegionKind::kHeap) return 1;  // the heap's name comes and goes
+  if (region.kind == RegionKind::kStack) return 2;
+  if (region.kind != RegionKind::kFile) return 0;
+  uint64_t sum = region.start - region.offset;
+  for (const char* p = region.path; *p; ++p) {
+    sum = (sum ^ static_cast<unsigned char>(*p)) * 0x9e3779b97f4a7c15u;
+    sum ^= sum >> 29;
+  }
+  return sum | 4;
+}
+
 /// Pages [start, end) that have been sent before the freeze: what the daemon tells the process about them.
 struct SentRun {
   uint64_t start = 0, end = 0;
+  uint64_t ground = 0;  ///< into what they were sent: ground_of()
 };
+static_assert(sizeof(SentRun) == 24);
 
 }  // namespace msocket::wire

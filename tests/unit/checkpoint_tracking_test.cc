@@ -58,9 +58,12 @@ class Tracking : public testing::Test {
     return found;
   }
   /// What a frozen process would do about its region, when `sent` is on the other side.
-  std::map<size_t, ImagePart> rest(const std::vector<PageSet::Run>& sent) {
+  std::map<size_t, ImagePart> rest(const std::vector<PageSet::Run>& sent, const wire::ImageRegion& into) {
     ScopedFd list(memfd_create("sent", MFD_CLOEXEC));
-    for (const auto& run : sent) EXPECT_EQ(write(list.get(), &run, sizeof run), static_cast<ssize_t>(sizeof run));
+    for (const auto& pages : sent) {
+      wire::SentRun run{pages.start, pages.end, wire::ground_of(into)};
+      EXPECT_EQ(write(list.get(), &run, sizeof run), static_cast<ssize_t>(sizeof run));
+    }
     checkpoint::PageScanner scanner;
     EXPECT_EQ(scanner.open(), 0);
     checkpoint::SentList there(list.get());
@@ -76,6 +79,7 @@ class Tracking : public testing::Test {
     scanner.close();
     return found;
   }
+  std::map<size_t, ImagePart> rest(const std::vector<PageSet::Run>& sent) { return rest(sent, area()); }
   PageSet::Run run(size_t first, size_t end) const { return {start() + first * kPage, start() + end * kPage}; }
 
   static constexpr size_t kPages = 1000;
@@ -117,6 +121,34 @@ TEST_F(Tracking, WithoutAListAllOfItIsTheRest) {
   auto found = rest({});
   EXPECT_EQ(found.size(), kPages / 2);
   for (auto [page, part] : found) EXPECT_EQ(part, ImagePart::kPages) << page;
+}
+
+TEST_F(Tracking, WhatWasSentIntoAnotherGroundIsNotThere) {
+  take();
+  wire::ImageRegion file = area();
+  file.kind = wire::RegionKind::kFile;
+  auto found = rest({run(0, kPages)}, file);
+  EXPECT_EQ(found.size(), kPages / 2) << "what is mapped anew need not be told what to forget";
+  for (auto [page, part] : found) EXPECT_EQ(part, ImagePart::kPages) << page;
+  wire::ImageRegion heap = area();
+  heap.kind = wire::RegionKind::kHeap;
+  EXPECT_EQ(rest({run(0, kPages)}, heap)[0], static_cast<ImagePart>(0)) << "the heap is memory like other memory";
+}
+
+TEST_F(Tracking, MarksOfAnEarlierRegistrationHideNoWrites) {
+  take();
+  // A part goes away, is tracked there, and comes back: joined with it, all of the mapping is tracked no more, but stays marked.
+  void* place = mmap(nullptr, 10 * kPage, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  ASSERT_EQ(mremap(at_ + 500 * kPage, 10 * kPage, 10 * kPage, MREMAP_MAYMOVE | MREMAP_FIXED, place), place);
+  wire::ImageRegion there{.start = reinterpret_cast<uint64_t>(place), .end = reinterpret_cast<uint64_t>(place) + 10 * kPage, .prot = 3};
+  ASSERT_EQ(memory_.track(only(there)).size(), 1u);
+  void* back = at_ + 500 * kPage;
+  ASSERT_EQ(mremap(place, 10 * kPage, 10 * kPage, MREMAP_MAYMOVE | MREMAP_FIXED, back), back);
+  touch(2);
+  EXPECT_FALSE(memory_.track(only(area())).empty());
+  EXPECT_TRUE(take().contains(2));
+  touch(2);
+  EXPECT_EQ(take(), std::set<size_t>{2});
 }
 
 TEST_F(Tracking, WhatIsMappedAnewIsNotTracked) {

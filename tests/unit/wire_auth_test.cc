@@ -140,7 +140,7 @@ TEST(Layout, OfTheImage) {
   EXPECT_AT(ImageRegion, path, 40);
   EXPECT_LAYOUT(ImageRun, 24);
   EXPECT_AT(ImageRun, addr, 8);
-  EXPECT_LAYOUT(SentRun, 16);
+  EXPECT_LAYOUT(SentRun, 24);
 }
 
 // ---- keys and tags ----
