@@ -48,6 +48,18 @@ constexpr int kSigSetMask = 2;
   raw::exit_group(1);
 }
 
+// Names an address.
+[[noreturn]] __attribute__((always_inline)) inline void fail_at(Boot* b, const char* text, uint64_t address, long error) {
+  char number[20];
+  int n = 0;
+  for (int shift = 44; shift >= 0; shift -= 4) {
+    auto digit = static_cast<int>(address >> shift & 15);
+    number[n++] = static_cast<char>(digit < 10 ? '0' + digit : 'a' + digit - 10);
+  }
+  number[n] = 0;
+  fail(b, text, number, error);
+}
+
 __attribute__((always_inline)) inline long read_exact(int fd, void* data, size_t length) {
   auto* p = static_cast<char*>(data);
   while (length) {
@@ -247,8 +259,10 @@ __attribute__((always_inline)) inline void take_pages(Boot* b, const wire::Image
     return;
   }
   b->bytes += run.len;
-  if (long r = read_exact(b->image_fd, reinterpret_cast<void*>(run.addr), run.len); r < 0)
-    fail(b, r == -EFAULT ? "a page has no place to go" : "the image ended early", nullptr, r);
+  if (long r = read_exact(b->image_fd, reinterpret_cast<void*>(run.addr), run.len); r < 0) {
+    if (r == -EFAULT) fail_at(b, "a page has no place to go, at ", run.addr, r);
+    fail(b, "the image ended early", nullptr, r);
+  }
 }
 
 __attribute__((always_inline)) inline void next_run(Boot* b, wire::ImageRun* run) {
@@ -286,14 +300,7 @@ __attribute__((always_inline)) inline void check_sum(Boot* b, const wire::ImageR
   uint64_t sum = sum_of(pagemap, *region, LiveStack(b->header));
   raw::close(pagemap);
   if (sum == run.len) return;
-  char number[20];
-  int n = 0;
-  for (int shift = 44; shift >= 0; shift -= 4) {
-    auto digit = static_cast<int>(run.addr >> shift & 15);
-    number[n++] = static_cast<char>(digit < 10 ? '0' + digit : 'a' + digit - 10);
-  }
-  number[n] = 0;
-  fail(b, "the new memory is not the old one's, at ", number, EIO);
+  fail_at(b, "the new memory is not the old one's, at ", run.addr, EIO);
 }
 
 __attribute__((noinline)) void refill(void* argument) {

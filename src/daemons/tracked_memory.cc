@@ -26,6 +26,7 @@ using namespace checkpoint;
 // <linux/userfaultfd.h> of Debian 12 knows neither.
 constexpr uint64_t kWpUnpopulated = 1 << 13, kWpAsync = 1 << 15;
 constexpr size_t kRegions = 2048;
+constexpr uint64_t kStackRoom = 64 << 20;  // more than a stack grows while its mapping is looked at
 
 bool is_userfault(int fd) {
   char target[64];
@@ -73,7 +74,7 @@ MemoryAreas TrackedMemory::areas() const {
 
 std::vector<PageSet::Run> TrackedMemory::track(const MemoryAreas& found) {
   // What is tracked is passed over mapping by mapping, so that this looks at hardly a page.
-  PageSet untracked, wanted;
+  PageSet untracked;
   std::vector<PageSet::Run> runs;
   ScanRequest request{};
   request.category_inverted = request.category_mask = kPageTracked;
@@ -83,15 +84,22 @@ std::vector<PageSet::Run> TrackedMemory::track(const MemoryAreas& found) {
     for (long i = 0; i < n; ++i) runs.push_back({request.found[i].start, request.found[i].end});
   }
   untracked.add(runs);
-  std::vector<PageSet::Run> fresh;
-  for (const auto& area : found.areas)
+  std::vector<PageSet::Run> fresh, wanted;
+  uint64_t below = 0;
+  for (const auto& area : found.areas) {
     untracked.each_part(area.start, area.end, [&](uint64_t start, uint64_t end, bool inside) {
-      if (inside) fresh.push_back({start, end});
+      if (!inside) return;
+      fresh.push_back({start, end});
+      // The stack may have grown since: tracked in part it would be two mappings.
+      bool grows = area.kind == wire::RegionKind::kStack && start == area.start && start > kStackRoom;
+      wanted.push_back({grows ? std::max(below, start - kStackRoom) : start, end});
     });
+    below = area.end;
+  }
   // No more than these: what the program puts in the place of a tracked mapping, by mremap with its pages and their marks, say, must
   // stay untracked until the next look, or nobody would know that it is another. What the kernel refuses, because the program
   // tracks some of it itself, say, is sent at the freeze.
-  for (const auto& run : fresh) {
+  for (const auto& run : wanted) {
     uffdio_register range{};
     range.range = {run.start, run.end - run.start};
     range.mode = UFFDIO_REGISTER_MODE_WP;

@@ -175,5 +175,23 @@ TEST_F(Tracking, WhatWasMovedToAnotherPlaceIsNotTrackedThere) {
   munmap(place, 10 * kPage);
 }
 
+TEST_F(Tracking, AStackThatGrewMeanwhileStaysOneMapping) {
+  auto stack = [&] {
+    for (const auto& area : memory_.areas().areas)
+      if (area.kind == wire::RegionKind::kStack) return area;
+    return wire::ImageRegion{};
+  };
+  wire::ImageRegion before = stack();
+  ASSERT_GT(before.end - before.start, 8 * kPage);
+  wire::ImageRegion earlier = before;
+  earlier.start += 4 * kPage;  // as it was when it was looked at
+  EXPECT_FALSE(memory_.track(only(earlier)).empty());
+  EXPECT_EQ(stack().start, before.start);
+  checkpoint::PageScanner scanner;
+  ASSERT_EQ(scanner.open(), 0);
+  EXPECT_TRUE(scanner.tracked(before.start));
+  scanner.close();
+}
+
 }  // namespace
 }  // namespace msocket
