@@ -23,7 +23,7 @@ class Mover {
   awaitable<void> why(Rank::Ptr rank, proto::Why* why);
   /// A move whose destination is a file of this node (suspender.cc). The rank stays on the books, its mirror holds its
   /// connections. Throws one line when the rank goes on instead.
-  awaitable<proto::Suspend> suspend(Rank::Ptr rank, std::string path);
+  awaitable<proto::Suspend> suspend(Rank::Ptr rank, proto::Suspend request);
   /// A move whose source is that file. Throws one line when the rank stays suspended.
   awaitable<proto::MoveReport> resume(Rank::Ptr rank, proto::Resume request);
 

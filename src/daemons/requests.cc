@@ -76,7 +76,7 @@ awaitable<void> Node::serve(Link::Ptr link, proto::Envelope request, proto::Enve
       Rank::Ptr rank = find(wanted.job(), wanted.rank());
       if (!rank || !rank->here())
         throw std::runtime_error("no rank " + wanted.job() + ":" + std::to_string(wanted.rank()) + " on node " + name());
-      *reply.mutable_suspend() = co_await mover_->suspend(rank, wanted.path());
+      *reply.mutable_suspend() = co_await mover_->suspend(rank, wanted);
       break;
     }
     case proto::Envelope::kResume: {

@@ -29,7 +29,8 @@ constexpr Millis kPrepareLimit(120000);
 double now() { return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count(); }
 }  // namespace
 
-awaitable<proto::Suspend> Mover::suspend(Rank::Ptr rank, std::string path) {
+awaitable<proto::Suspend> Mover::suspend(Rank::Ptr rank, proto::Suspend request) {
+  const std::string& path = request.path();
   if (std::string why = rank->why_not(); !why.empty())
     throw std::runtime_error("rank " + rank->name() + " cannot be suspended: " + why);
   if (rank->busy) throw std::runtime_error("rank " + rank->name() + " is moving");
@@ -39,7 +40,8 @@ awaitable<proto::Suspend> Mover::suspend(Rank::Ptr rank, std::string path) {
   std::string why;
   try {
     if (path.empty() || path[0] != '/') throw std::runtime_error(path + ": not an absolute path");
-    auto file = std::make_shared<wire::ImageFileWriter>(path);
+    if (request.level() < 0 || request.level() > wire::kImageLevelMost) throw std::runtime_error("zstd has no such level");
+    auto file = std::make_shared<wire::ImageFileWriter>(path, request.level());
     co_await look_first(*move);
     describe(*move, &kept->prepare);
     kept->prepare.set_generation(rank->generation);
@@ -66,6 +68,7 @@ awaitable<proto::Suspend> Mover::suspend(Rank::Ptr rank, std::string path) {
     head.set_time(now());
     uint64_t bytes = co_await write_image_file(node_.io.get_executor(), file, head, std::move(from_process));
     reply.set_bytes(bytes);
+    reply.set_file_bytes(file->size());
     if (rank->exited) throw std::runtime_error("it has ended");
     if (mirror_is_dead(*move)) throw std::runtime_error("its mirror has died");
   } catch (const std::exception& error) {

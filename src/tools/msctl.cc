@@ -19,6 +19,7 @@
 #include "src/tools/options.h"
 #include "src/tools/show_image.h"
 #include "src/tools/table.h"
+#include "src/wire/image_file.h"
 
 namespace {
 using namespace msocket;
@@ -34,7 +35,8 @@ constexpr const char* kHelp =
     "                                          moves one rank while it runs, its memory with at most M MiB/s\n"
     "  why JOB:RANK --to NODE [--json]         whether it could be moved there: every reason against it, or what it would cost\n"
     "  drain NODE                              moves every rank off a node\n"
-    "  suspend JOB:RANK --image FILE [--json]  puts a rank into a file of its node; its connections wait\n"
+    "  suspend JOB:RANK --image FILE [--compress[=LEVEL]] [--json]\n"
+    "                                          puts a rank into a file of its node, packed with zstd; its connections wait\n"
     "  resume FILE --node NODE [--json]        lets it run again, there\n"
     "  image FILE [--json]                     what is in such a file\n";
 
@@ -211,7 +213,7 @@ class Msctl {
       std::printf("%s\n", report_line(report).c_str());
   }
 
-  awaitable<int> suspend(std::string name, std::string path) {
+  awaitable<int> suspend(std::string name, std::string path, int level) {
     std::string job = parse_rank_name(name).first;
     uint32_t rank = parse_rank_name(name).second;
     std::vector<proto::NodeInfo> nodes = co_await cluster_.nodes();
@@ -220,16 +222,18 @@ class Msctl {
     request.mutable_suspend()->set_job(job);
     request.mutable_suspend()->set_rank(rank);
     request.mutable_suspend()->set_path(std::filesystem::absolute(path).lexically_normal());
+    request.mutable_suspend()->set_level(level);
     proto::Envelope reply = co_await cluster_.ask(from, std::move(request));
     const auto& done = reply.suspend();
     if (json_)
-      std::printf("%s\n", ordered_json({{"rank", name}, {"node", done.node()}, {"image", done.path()}, {"bytes", done.bytes()},
+      std::printf("%s\n", ordered_json({{"rank", name}, {"node", done.node()}, {"image", done.path()}, {"bytes", done.bytes()}, {"file_bytes", done.file_bytes()},
                                         {"connections", done.connections()}, {"pause_ms", done.pause_ms()}})
                               .dump()
                               .c_str());
     else
-      std::printf("%s  suspended on %s to %s  %s  %u connections\n", name.c_str(), done.node().c_str(), done.path().c_str(),
-                  human_bytes(done.bytes()).c_str(), done.connections());
+      std::printf("%s  suspended on %s to %s  %s%s  %u connections\n", name.c_str(), done.node().c_str(), done.path().c_str(),
+                  human_bytes(done.bytes()).c_str(), level ? (" packed into " + human_bytes(done.file_bytes())).c_str() : "",
+                  done.connections());
     co_return 0;
   }
 
@@ -371,6 +375,15 @@ uint64_t limit_of(const CommandLine& line) {
   return std::max<uint64_t>(1, static_cast<uint64_t>(limit * (1 << 20)));
 }
 
+// zstd's.
+int level_of(const CommandLine& line) {
+  if (!line.has("compress")) return 0;
+  int level = line.values["compress"].as<int>();
+  if (level < 1 || level > wire::kImageLevelMost)
+    throw std::runtime_error("--compress: levels are 1 to " + std::to_string(wire::kImageLevelMost));
+  return level;
+}
+
 awaitable<int> command(asio::any_io_executor executor, Config config, CommandLine line) {
   Msctl msctl(executor, std::move(config), line.has("json"));
   const std::vector<std::string>& words = line.words;
@@ -381,7 +394,7 @@ awaitable<int> command(asio::any_io_executor executor, Config config, CommandLin
   if (name == "strangers") status = co_await msctl.strangers();
   if (name == "migrate") status = co_await msctl.migrate(words[1], line.text("to"), limit_of(line));
   if (name == "why") status = co_await msctl.why(words[1], line.text("to"));
-  if (name == "suspend") status = co_await msctl.suspend(words[1], line.text("image"));
+  if (name == "suspend") status = co_await msctl.suspend(words[1], line.text("image"), level_of(line));
   if (name == "resume") status = co_await msctl.resume(words[1], line.text("node"));
   if (name == "drain") status = co_await msctl.drain(words[1]);
   co_return status;
@@ -400,6 +413,7 @@ void check_usage(const CommandLine& line) {
   if (line.words.size() > known->second)
     throw std::runtime_error(line.words[0] + ": unexpected '" + line.words[known->second] + "'");
   limit_of(line);
+  level_of(line);
   if ((line.words[0] == "migrate" || line.words[0] == "why") && !line.has("to"))
     throw std::runtime_error(line.words[0] + ": --to NODE is missing");
   if (line.words[0] == "suspend" && !line.has("image")) throw std::runtime_error("suspend: --image FILE is missing");
@@ -414,6 +428,7 @@ int main(int argc, char** argv) {
     options.add_options()("to", po::value<std::string>()->value_name("NODE"), "where the rank is to go")(
         "image", po::value<std::string>()->value_name("FILE"), "where a suspended rank is kept")(
         "node", po::value<std::string>()->value_name("NODE"), "where it is to run again")(
+        "compress", po::value<int>()->value_name("LEVEL")->implicit_value(3, ""), "a suspended rank's image, with zstd's 1 to 19 (3)")(
         "limit", po::value<double>()->value_name("MiB/s"), "for the memory of a rank that still runs")(
         "json", "for programs");
     CommandLine line = parse_options(argc, argv, options, "msctl", kHelp);

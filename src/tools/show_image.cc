@@ -72,7 +72,7 @@ int show_image(const std::string& path, bool json) {
                                                 {"node", head.node()}, {"time", head.time()},
                                                 {"generation", prepare.generation()},
                                                 {"connections", head.handover().connections()}, {"bytes", file.bytes()},
-                                                {"file_bytes", file.size()}, {"regions", list}})
+                                                {"file_bytes", file.size()}, {"packed", file.packed()}, {"regions", list}})
                             .dump(2)
                             .c_str());
     return 0;
@@ -84,7 +84,9 @@ int show_image(const std::string& path, bool json) {
   for (const auto& word : prepare.start().argv()) words += (words.empty() ? "" : " ") + word;
   std::printf("rank         %s, generation %u\nprogram      %s\narguments    %s\nsuspended    %s on node %s\n", name.c_str(),
               prepare.generation(), prepare.program().c_str(), words.c_str(), when, head.node().c_str());
-  std::printf("connections  %u\nimage        %s, whole\n\n", head.handover().connections(), human_bytes(file.bytes()).c_str());
+  std::string packed = file.packed() ? ", packed into " + human_bytes(file.size()) : "";
+  std::printf("connections  %u\nimage        %s%s, whole\n\n", head.handover().connections(), human_bytes(file.bytes()).c_str(),
+              packed.c_str());
   Table table({"START", "END", "SIZE", "KIND", "FILE"}, {2});
   for (const auto& region : regions)
     table.add({hex(region.start), hex(region.end), human_bytes(region.end - region.start), kind_name(region.kind), region.path});

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <zstd.h>
 
 #include <stdexcept>
 
@@ -30,7 +31,8 @@ std::string folder_of(const std::string& path) {
 }
 }  // namespace
 
-ImageFileWriter::ImageFileWriter(std::string path) : path_(std::move(path)), partial_(path_ + ".tmp-XXXXXX") {
+ImageFileWriter::ImageFileWriter(std::string path, int level)
+    : path_(std::move(path)), partial_(path_ + ".tmp-XXXXXX"), level_(level) {
   struct stat st;
   if (stat(path_.c_str(), &st) == 0 && !S_ISREG(st.st_mode)) throw std::runtime_error(path_ + ": is not a file");
   fd_.reset(mkostemp(partial_.data(), O_CLOEXEC));
@@ -55,6 +57,7 @@ void ImageFileWriter::write(const void* data, size_t length) {
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) fail();
     at += n;
+    size_ += n;
     length -= n;
   }
 }
@@ -66,7 +69,19 @@ void ImageFileWriter::block(ImageBlock type, const void* payload, size_t length)
   write(&header, sizeof header);
   write(payload, length);
   write(sum, sizeof sum);
-  if (type == ImageBlock::kData) end_.bytes += length;
+}
+
+void ImageFileWriter::data(const char* bytes, size_t length) {
+  size_t packed = 0;
+  if (level_) {
+    packed_.resize(ZSTD_compressBound(kImageBlockMost));
+    packed = ZSTD_compress(packed_.data(), packed_.size(), bytes, length, level_);
+    if (ZSTD_isError(packed)) throw std::runtime_error(path_ + ": zstd: " + ZSTD_getErrorName(packed));
+  }
+  // What does not get smaller stays as it is.
+  if (level_ && packed < length) block(ImageBlock::kPacked, packed_.data(), packed);
+  else block(ImageBlock::kData, bytes, length);
+  end_.bytes += length;
 }
 
 void ImageFileWriter::head(const proto::ImageHead& head) {
@@ -131,8 +146,21 @@ ImageBlock ImageFileReader::block(std::string* payload) {
   return header.type;
 }
 
+void ImageFileReader::unpack(std::string* data) {
+  std::string plain(kImageBlockMost, '\0');
+  size_t length = ZSTD_decompress(plain.data(), plain.size(), data->data(), data->size());
+  if (ZSTD_isError(length)) damaged(std::string("it cannot be unpacked: ") + ZSTD_getErrorName(length));
+  plain.resize(length);
+  *data = std::move(plain);
+  packed_ = true;
+}
+
 bool ImageFileReader::next(std::string* data) {
   ImageBlock type = block(data);
+  if (type == ImageBlock::kPacked) {
+    unpack(data);
+    type = ImageBlock::kData;
+  }
   if (type == ImageBlock::kData) {
     bytes_ += data->size();
     return true;

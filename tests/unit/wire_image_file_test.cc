@@ -25,8 +25,8 @@ class ImageFileTest : public testing::Test {
   }
   ~ImageFileTest() override { fs::remove_all(folder_); }
 
-  void write(const std::vector<std::string>& parts) {
-    ImageFileWriter file(path_);
+  void write(const std::vector<std::string>& parts, int level = 0) {
+    ImageFileWriter file(path_, level);
     proto::ImageHead head;
     head.set_node("a");
     head.mutable_prepare()->set_program("/bin/program");
@@ -34,6 +34,7 @@ class ImageFileTest : public testing::Test {
     for (auto& part : parts) file.data(part.data(), part.size());
     EXPECT_FALSE(fs::exists(path_)) << "there before it is whole";
     file.finish();
+    EXPECT_EQ(file.size(), fs::file_size(path_));
   }
 
   /// What is in it, or "!" and the complaint.
@@ -78,6 +79,34 @@ TEST_F(ImageFileTest, AnyChangedByteIsFoundAndNothingOfItsBlockIsGiven) {
     ASSERT_EQ(got[0], '!') << "byte " << at << " may be changed";
     bool named = at < sizeof(ImageFileStart) || got.find("damaged at offset ") != std::string::npos;
     EXPECT_TRUE(named) << got;
+  }
+}
+
+TEST_F(ImageFileTest, WhatIsPackedIsRead) {
+  std::string big(kImageBlockMost, 'x'), noise(5000, 0);
+  for (char& c : noise) c = static_cast<char>(random());
+  for (int level : {1, 3, kImageLevelMost}) {
+    fs::remove(path_);
+    write({big, "two", noise, big}, level);
+    EXPECT_TRUE(read(path_) == "a:" + big + "two" + noise + big) << level;
+    EXPECT_LT(fs::file_size(path_), 7000u) << level;
+  }
+  ImageFileReader file(path_);
+  std::string part;
+  while (file.next(&part)) {
+  }
+  EXPECT_TRUE(file.packed());
+  EXPECT_EQ(file.bytes(), 2 * big.size() + 3 + noise.size());
+}
+
+TEST_F(ImageFileTest, AnyChangedByteOfAPackedOneIsFound) {
+  write({std::string(1000, 'x') + std::string(1000, 'y')}, 3);
+  const std::string good = bytes();
+  for (size_t at = sizeof(ImageFileStart); at < good.size(); ++at) {
+    std::string bad = good;
+    bad[at] = static_cast<char>(bad[at] ^ 0x10);
+    overwrite(bad);
+    ASSERT_NE(read(path_).find("damaged at offset "), std::string::npos) << "byte " << at << " may be changed";
   }
 }
 
