@@ -9,7 +9,7 @@
 #
 # Not by automake: other compiler, other flags. CLANG=clang++-14 may be another one that has libFuzzer.
 
-targets = port link control mirror image config hydra spawn policy build_id
+targets = port link control mirror image image_file config hydra spawn policy build_id
 
 wire = src/wire/stranger.cc src/wire/auth.cc
 port_sources     = src/wire/first_bytes.cc $(wire)
@@ -18,6 +18,7 @@ link_sources     = src/wire/frame.cc $(wire) src/wire/streams.cc src/daemons/reg
 control_sources  = src/daemons/record_check.cc src/transport/channel.cc src/transport/raw.cc
 mirror_sources   = src/mirror/mirror.cc $(transport)
 image_sources    =
+image_file_sources = src/wire/image_file.cc msocket.pb.cc
 config_sources   = src/wire/config.cc src/wire/auth.cc
 hydra_sources    = src/tools/hydra_args.cc
 spawn_sources    = src/tools/pmi_spawn.cc
@@ -33,7 +34,7 @@ config_link = -Wl,--wrap=getaddrinfo
 OUT ?= build/fuzz
 CLANG ?= clang++-14
 launcher := $(shell command -v ccache)
-packages = protobuf libsodium spdlog
+packages = protobuf libsodium libzstd spdlog
 flags := -std=c++20 -O1 -g1 -Wall -Wno-register -Wno-unused-command-line-argument -D_GLIBCXX_ASSERTIONS -I. -I$(OUT) \
          $(shell pkg-config --cflags $(packages)) -fsanitize=address,undefined -fno-sanitize-recover=undefined \
          -fno-omit-frame-pointer -MMD -MP

@@ -4,6 +4,7 @@
 // Writes the fuzz targets' first inputs, with the code that writes such bytes in production where there is one:
 //   seeds FOLDER        FOLDER/TARGET/NAME, see fuzz.mk
 #include <elf.h>
+#include <zstd.h>
 
 #include <filesystem>
 #include <fstream>
@@ -15,6 +16,8 @@
 #include "src/wire/first_bytes.h"
 #include "src/wire/frame.h"
 #include "src/wire/image.h"
+#include "src/wire/image_file.h"
+#include "src/wire/msocket.pb.h"
 #include "src/wire/mirror_frame.h"
 
 using namespace msocket;
@@ -168,6 +171,19 @@ void text() {
   write("policy", "name", "1:3");
 }
 
+void image_file() {
+  proto::ImageHead head;
+  head.set_node("a");
+  head.mutable_prepare()->set_program("/bin/program");
+  auto block = [](ImageBlock type, const std::string& payload) { return byte(static_cast<int>(type)) + u16(payload.size()) + payload; };
+  std::string begin = byte(1) + block(ImageBlock::kHead, head.SerializeAsString()), text(3000, 'x'), packed(4000, 0);
+  packed.resize(ZSTD_compress(packed.data(), packed.size(), text.data(), text.size(), 3));
+  write("image_file", "plain", begin + block(ImageBlock::kData, "abc") + block(ImageBlock::kEnd, ""));
+  write("image_file", "packed", begin + block(ImageBlock::kPacked, packed) + block(ImageBlock::kEnd, raw(ImageFileEnd{2, text.size()})));
+  write("image_file", "no-head", byte(1) + block(ImageBlock::kEnd, ""));
+  write("image_file", "as-it-comes", byte(0) + raw(ImageFileStart()) + raw(ImageBlockHeader{ImageBlock::kHead, kImageBlockMost, 0}));
+}
+
 void build_id() {
   struct {
     Elf64_Ehdr head{};
@@ -202,5 +218,6 @@ int main(int argc, char** argv) {
   mirror();
   image();
   text();
+  image_file();
   build_id();
 }
