@@ -254,6 +254,25 @@ static void meet(const char* address, int port, const char* other) {
 static void on_usr1(int signo) { (void)signo, ++usr1_count; }
 static int usr1_came(void* wanted) { return usr1_count >= *(int*)wanted; }
 
+/* A timer whose expiries are threads: libc has a helper for it that waits for the kernel's signal under its own id. */
+static atomic_int timer_threads;
+static void in_timer_thread(union sigval value) {
+  must(value.sival_int == 4711 && getpid() == process, "a timer's thread");
+  ++timer_threads;
+}
+static int timer_came(void* wanted) { return timer_threads >= *(int*)wanted; }
+static timer_t start_timer(void) {
+  struct sigevent event;
+  memset(&event, 0, sizeof event);
+  event.sigev_notify = SIGEV_THREAD;
+  event.sigev_notify_function = in_timer_thread;
+  event.sigev_value.sival_int = 4711;
+  timer_t timer;
+  struct itimerspec every = {{0, 40000000}, {0, 40000000}};
+  must(timer_create(CLOCK_MONOTONIC, &event, &timer) == 0 && timer_settime(timer, 0, &every, NULL) == 0, "a timer with threads");
+  return timer;
+}
+
 static pthread_t computers[COMPUTING];
 
 static void arm(void) {
@@ -273,7 +292,9 @@ static void release(void) {
   while (sem_wait(&holder_done) != 0) {
   }
   check_ending();
-  int wanted = usr1_count + 1;
+  int wanted = timer_threads + 2;
+  wait_until(timer_came, &wanted, "a timer's threads");
+  wanted = usr1_count + 1;
   must(pthread_kill(computers[round_now % COMPUTING], SIGUSR1) == 0, "pthread_kill");
   wait_until(usr1_came, &wanted, "a signal by pthread_kill");
   ++wanted;
@@ -328,6 +349,7 @@ int main(int argc, char** argv) {
   }
   for (long i = 0; i < COMPUTING; ++i) must(pthread_create(&computers[i], NULL, computing, (void*)(i + 1)) == 0, "pthread_create");
   for (int i = 0; i < wait_count; ++i) must(pthread_create(&waits[i].thread, NULL, waiting, &waits[i]) == 0, "pthread_create");
+  timer_t timer = start_timer();
   arm();
   printf("threads: ready\n");
   for (char line[64]; fgets(line, sizeof line, stdin);) {
@@ -344,6 +366,7 @@ int main(int argc, char** argv) {
     }
   }
   release();
+  must(timer_delete(timer) == 0, "timer_delete");
   stop = 1;
   open_gate(round_now);
   for (int i = 0; i < wait_count; ++i) {
