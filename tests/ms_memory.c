@@ -7,6 +7,7 @@
  *   ms_memory fork MIB PERCENT STOP     the same, with a child now and then that looks through all of it
  *   ms_memory layout MIB SEED STOP      maps, unmaps, moves, drops and grows memory of every kind, at most MIB
  *   ms_memory turns MIB SEED STOP       memory that grows over where a file was mapped, and gives the place back to the file, in turns
+ *   ms_memory exec MIB N STOP           the same program again and again, by exec; N: how often it was
  *
  * It checks each page before it writes it, and all of them when the file STOP is there. Its last line is "ms_memory: OK
  * writes=N", or what was wrong.
@@ -328,9 +329,33 @@ static void run_turns(uint64_t mib, const char* stop) {
   unlink(file_name);
 }
 
+/* ---- exec */
+
+static void run_exec(char** argv, uint64_t mib, uint64_t count, const char* stop) {
+  pages = (mib << 20) / PAGE;
+  memory = mmap(NULL, pages * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  versions = calloc(pages, sizeof *versions);
+  if (memory == MAP_FAILED || !versions) fail("no memory", 0);
+  for (uint64_t i = 0; i < pages; ++i) put(memory + i * WORDS, i + count, versions[i] = 1);
+  if (count == 0) {
+    printf("ms_memory: ready\n");
+    fflush(stdout);
+  }
+  usleep(rnd() % 2000);
+  for (uint64_t i = 0; i < pages; ++i)
+    if (!good(memory + i * WORDS, i + count, 1, NULL)) fail("found", i);
+  writes = count;
+  if (access(stop, F_OK) == 0) return;
+  char number[24];
+  snprintf(number, sizeof number, "%llu", (unsigned long long)count + 1);
+  char* words[] = {argv[0], argv[1], argv[2], number, argv[4], NULL};
+  execv(argv[0], words);
+  fail("exec", count);
+}
+
 int main(int argc, char** argv) {
   if (argc != 5) {
-    fprintf(stderr, "usage: ms_memory dirty|fork|layout|turns MIB PERCENT|SEED STOP\n");
+    fprintf(stderr, "usage: ms_memory dirty|fork|layout|turns|exec MIB PERCENT|SEED|N STOP\n");
     return 2;
   }
   uint64_t mib = strtoull(argv[2], NULL, 10);
@@ -339,6 +364,9 @@ int main(int argc, char** argv) {
     state += strtoull(argv[3], NULL, 10) * 2654435761u;
     if (layout) run_layout(mib, argv[4]);
     else run_turns(mib, argv[4]);
+  } else if (strcmp(argv[1], "exec") == 0) {
+    state += strtoull(argv[3], NULL, 10) * 2654435761u;
+    run_exec(argv, mib, strtoull(argv[3], NULL, 10), argv[4]);
   } else {
     run_dirty(strcmp(argv[1], "fork") == 0, mib, atof(argv[3]), argv[4]);
   }

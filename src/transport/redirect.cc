@@ -158,7 +158,7 @@ void on_install(const wire::ControlRecord& record, int fd) {
         if (r < 0 && r != -EPIPE) vs->error = static_cast<int>(-r);  // the program has not heard of it
         vs->out.clear();
       }
-      if (vs->write_shut) raw::shutdown(vs->fd, SHUT_WR);
+      if (vs->write_shut && !vs->broken) raw::shutdown(vs->fd, SHUT_WR);  // bytes are missing: break_off() says so
       if (vs->read_shut) raw::shutdown(vs->fd, SHUT_RD);
       vs->peer_gen = record.peer_gen;
       set_state(vs, ConnState::kDraining);
