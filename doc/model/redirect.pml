@@ -25,7 +25,7 @@
 #ifndef CLOSER
 #define CLOSER 9       /* this end (0: A, 1: C) closes once it has all, without reading to the end; 9: nobody */
 #endif
-/* CHAIN: an end may be frozen before its last move has drained.  ROLLBACK: a move may be called off, once.
+/* CHAIN: an end may be frozen before its last move has drained.  UNDECIDED: whatever is under way to it, too.  ROLLBACK: a move may be called off, once.
    COMMIT: the commit's answer may be lost.  DIES=N: one of the first N mirrors may die.
    A_AFTER_C: A is moved after C.  STRAY: a late record of an older generation. */
 
@@ -40,8 +40,9 @@
 /* what is in a stream besides numbers */
 #define FIN 101
 #define RST 102        /* behind what has been sent */
-#define ANSWER 103     /* the 48 bytes by which the opener's daemon knows that the peer has switched */
 #define EOS 104        /* end of a mirror's stream to its process */
+#define NO 105         /* another answer, or the end without one: the peer has not taken that connection */
+#define ANSWER 110     /* and the generation: the 48 bytes by which the opener's daemon knows that the peer has switched */
 
 /* what must be reached: tests/model_test asks for these by name, pan prints each when it first comes there */
 c_decl {
@@ -144,6 +145,7 @@ bit awaited[2];
 bit stash;             /* A's daemon keeps a connection for A that C's daemon has opened: Awaited::stash */
 byte installing[2];
 bit inflight[2];       /* a daemon's attempt to have the connection made anew is under way */
+byte trying;           /* UNDECIDED: attempts on their way to the peer's daemon */
 byte unmoved = MOVES_A + MOVES_C;
 
 /* the control channel: kInstall {connection, local_gen, peer_gen, with the answer, which of the daemon's two has asked},
@@ -176,16 +178,21 @@ byte deaths = 1;
 /* redirect.cc, lives(): it goes along */
 #define lives(e) (st[e] == s_awaiting || st[e] == s_draining || (!broken[e] && (st[e] == s_established || st[e] == s_buffered)))
 #define settled(e) (mir[e] == NONE && st[e] != s_awaiting && st[e] != s_draining)
-#ifdef CHAIN
+#ifdef UNDECIDED
+#define may_freeze(e) true
+#elif defined(CHAIN)
 /* What the peer's mirror still owes is read first: only one's own mirror's stream can be handed on. */
 #define may_freeze(e) (oldfd[e] == NONE)
 #else
 #define may_freeze(e) settled(e)
 #endif
 #define through(e) (wdone[e] && rdone[e] && settled(e) && !awaited[e] && !settling[e] && installing[e] == 0)
-#define all_through (unmoved == 0 && through(A) && through(C))
+#define all_through (unmoved == 0 && trying == 0 && through(A) && through(C))
 
 #include "redirect_process.pml"
+#ifdef UNDECIDED
+#include "redirect_undecided.pml"
+#endif
 #include "redirect_daemons.pml"
 
 /* ---- opening, and what must hold at the end */
@@ -212,7 +219,24 @@ init {
     fi;
     go(C, s_established);
     go(A, s_established);
-    run End(A); run End(C); run Reopen(); run Request();
+    run End(A); run End(C);
+#ifndef UNDECIDED
+    run Reopen(); run Request();
+#else
+    used[0] = 1;
+#if MOVES_C
+    run Watch(C); run Reopen(2);
+#endif
+#if MOVES_C > 1
+    run Reopen(3);
+#endif
+#if MOVES_A
+    run Watch(A); run Request(2);
+#endif
+#if MOVES_A > 1
+    run Request(3);
+#endif
+#endif
 #if MOVES_A
     run Mover(A, MOVES_A);
 #endif

@@ -4,6 +4,8 @@
  * The mirror, the daemons' connectors, and the mover. A daemon's steps happen at the end that they are about, wherever it is;
  * a request that finds it standing still waits for the outcome, as Node::wait_settled_place() does. */
 
+#ifndef UNDECIDED
+
 /* ---- mirror.cc. Stands in for end e, holds its end of connection k (or NONE); `up`: the stream of the mirror before it,
    which is passed on first; `hold`: its own data waits until that one has ended the connection. */
 proctype Mirror(byte m; byte e; byte k; byte up; bit hold) {
@@ -177,7 +179,7 @@ asked:
        :: else -> opened--; inflight[C] = 0; goto refused
        fi };
      atomic { OUT(k, A)?error ->                       /* the answer is what comes first on the new connection */
-       assert(error == ANSWER);
+       assert(error == ANSWER + agen);
        REACH("C opened, C moved")
 #ifndef MUT_MOVER_FIRST
        finish(C, k, mygen, agen)
@@ -239,6 +241,8 @@ again:
   :: atomic { all_through -> break }
   od
 }
+
+#endif  /* UNDECIDED */
 
 #ifdef STRAY
 /* A record that was meant for an earlier generation of the peer, or of the process itself, and comes now. Nobody has the
@@ -332,7 +336,9 @@ inline decide(e, m, yes) {
 }
 #endif
 
-#ifdef CHAIN
+#ifdef UNDECIDED
+#define nothing_under_way(e) true
+#elif defined(CHAIN)
 #ifdef MUT_NO_GUARD
 #define nothing_under_way(e) (installing[e] == 0 && no_reply(e))
 #else
@@ -342,6 +348,11 @@ inline decide(e, m, yes) {
 #define nothing_under_way(e) (!settling[e] && installing[e] == 0 && no_reply(e))
 #endif
 
+#ifdef WHILE_UNDECIDED   /* C moves on while its new socket is undecided, and then A when it has taken that one; else they stay */
+#define wanted(e) (e == C -> (gen[C] == 1 && wshut[C]) || und[C] != NONE : gen[C] == 3 && pgen[A] == 2)
+#define no_use(e) (e == C -> gen[C] == 2 && !awaited[C] : pgen[A] == 3 || (gen[C] == 2 && unmoved == MOVES_A))
+#endif
+
 proctype Mover(byte e; byte times) {
   byte m, k;
   bit hold, yes;
@@ -349,19 +360,39 @@ proctype Mover(byte e; byte times) {
   bit offs = 1;
 #endif
 #ifdef A_AFTER_C
-  (e == C || gen[C] > 1);
+  (e == C || gen[C] > A_AFTER_C);
 #endif
   do
   :: times > 0 ->
      /* freeze(): nothing is under way to it, and from here on nothing begins */
      atomic {
+#ifdef WHILE_UNDECIDED
+       wanted(e) || no_use(e) ->
+       if :: no_use(e) -> goto over :: else fi;
+#else
        nothing_under_way(e) ->
+#endif
        if :: settling[e] -> REACH("second move before the first has drained") :: else fi;
        moving[e] = 1;
        fwant[e] = 1 };
      /* kFrozen: hand_sockets_to_mirror() */
      atomic { !runs[e] ->
        m = mirrors; mirrors++;
+#ifdef UNDECIDED
+       /* and Redirector::hand_over(), leave() */
+       k = (und[e] == NONE && st[e] != s_awaiting && lives(e) -> num[e] : und[e]);
+       if
+       :: und[e] != NONE -> REACH("moved while undecided") assert(st[e] == s_awaiting)
+       :: else
+       fi;
+#ifdef MUT_UNDECIDED_DROPPED
+       if :: und[e] != NONE -> reset_socket(und[e], e); und[e] = NONE; k = NONE :: else fi;
+#endif
+       if :: lives(e) && oldfd[e] != NONE -> REACH("old and new to the mirror") :: else fi;
+       run Mirror(m, e, (lives(e) -> oldfd[e] : NONE), k, mir[e], lives(e), frommir[e], und[e] != NONE);
+       und[e] = NONE;
+       refused[e] = 0;
+#else
        k = NONE;
        hold = 0;
        if
@@ -373,6 +404,7 @@ proctype Mover(byte e; byte times) {
        hold = 0;
 #endif
        run Mirror(m, e, k, mir[e], hold);
+#endif
        k = 0; hold = 0;
 #if defined(ROLLBACK) || defined(COMMIT)
        yes = 1 };
@@ -411,5 +443,8 @@ proctype Mover(byte e; byte times) {
 #endif
   :: else -> break
   od;
+#ifdef WHILE_UNDECIDED
+over:
+#endif
   unmoved = unmoved - (e == A -> MOVES_A : MOVES_C)
 }

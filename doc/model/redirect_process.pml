@@ -110,10 +110,10 @@ inline release(e) {
 }
 
 inline tell_mirror_half_close(e) {
-  if :: mir[e] != NONE && !lost[mir[e]] -> hc[mir[e]]!1 :: else fi
+  if :: mir[e] != NONE && !lost[mir[e]] && (len(hc[mir[e]]) == 0) -> hc[mir[e]]!1 :: else fi    /* saying it twice is saying it once */
 }
 
-/* redirect.cc, on_install(): a new connection k */
+/* redirect.cc, on_install(): a new connection k; NONE: the one that the peer had taken was reset before it came here */
 inline on_install(e, k, lg, pg, answer, x, error) {
   error = 0;
   if
@@ -131,10 +131,13 @@ inline on_install(e, k, lg, pg, answer, x, error) {
      if
      :: st[e] == s_awaiting ->
         num[e] = k;
-        if :: answer -> OUT(k, e)!ANSWER :: else fi;
+        if :: k == NONE && !broken[e] -> rst[e] = 1; broken[e] = 1 :: else fi;
+        if :: answer -> OUT(k, e)!ANSWER + gen[e] :: else fi;
         if :: outb[e]?[x] -> REACH("out") outb[e]?x; if :: !broken[e] -> OUT(k, e)!x :: else fi :: else fi;
-#ifndef MUT_NO_WRITE_SHUT
-        if :: wshut[e] -> REACH("write_shut") shut(k, e) :: else fi;
+#ifdef MUT_FIN_OF_BROKEN
+        if :: wshut[e] && k != NONE -> REACH("write_shut") shut(k, e) :: else fi;
+#elif !defined(MUT_NO_WRITE_SHUT)
+        if :: wshut[e] && !broken[e] -> REACH("write_shut") shut(k, e) :: else fi;
 #endif
         pgen[e] = pg;
         go(e, s_draining);
@@ -142,13 +145,14 @@ inline on_install(e, k, lg, pg, answer, x, error) {
         if :: broken[e] -> break_off(e) :: else fi;
         refresh(e);
         if :: orphan[e] -> REACH("orphan released") release(e) :: else fi
-     :: st[e] == s_established || st[e] == s_buffered ->
+     :: (st[e] == s_established || st[e] == s_buffered) && pg == pgen[e] -> REACH("asked twice") error = ESTALE
+     :: (st[e] == s_established || st[e] == s_buffered) && pg != pgen[e] ->
         if :: st[e] == s_buffered -> REACH("switched while buffered") :: else fi;
-        if :: answer -> OUT(k, e)!ANSWER :: else fi;
+        if :: answer -> OUT(k, e)!ANSWER + gen[e] :: else fi;
         oldfd[e] = num[e];
         oldended[e] = (num[e] == NONE);
         num[e] = k;
-        if :: wshut[e] -> REACH("write_shut") shut(k, e) :: else fi;
+        if :: wshut[e] && !broken[e] -> REACH("write_shut") shut(k, e) :: else fi;
         pgen[e] = pg;
         go(e, s_draining);
         if :: oldfd[e] != NONE -> shut(oldfd[e], e); drain_all_of_old(e, x) :: else fi;
@@ -159,7 +163,7 @@ inline on_install(e, k, lg, pg, answer, x, error) {
   fi
 }
 
-/* save.cc, restore_sockets(): the same memory in the new process; own: the mirror that now stands in */
+/* redirect.cc, restore_sockets(): the same memory in the new process; own: the mirror that now stands in */
 inline restore_sockets(e, own) {
   mir[e] = own;
   settling[e] = 1;
@@ -174,7 +178,18 @@ inline restore_sockets(e, own) {
      num[e] = NONE;
      frommir[e] = 1;
      oldended[e] = 0;
+#ifdef UNDECIDED
+     oldfd[e] = NONE;
+#endif
      awaited[e] = 1
+#ifdef UNDECIDED
+  :: st[e] == s_awaiting ->    /* each connection is named to the new mirror, which ends it once */
+     REACH("moved while awaiting")
+     go(e, s_awaiting);
+     frommir[e] = 1;
+     oldended[e] = 0;
+     awaited[e] = 1
+#else
   :: st[e] == s_awaiting ->    /* still: nothing of its own is with the new mirror */
      REACH("moved while awaiting")
      go(e, s_awaiting);
@@ -184,6 +199,7 @@ inline restore_sockets(e, own) {
      frommir[e] = !oldended[e];
      if :: oldended[e] -> REACH("moved while awaiting, the old one at its end") :: else fi;
      awaited[e] = 1
+#endif
   :: else                      /* the program has closed it */
   fi
 }
@@ -209,12 +225,18 @@ inline shut_down(e) {
 #define then_shut_down(e) skip
 #endif
 
+#ifdef WHILE_UNDECIDED  /* on the connection that was undecided, or later */
+#define may_write(e) (e == C || pgen[A] > 1)
+#else
+#define may_write(e) true
+#endif
+
 proctype End(byte e) {
   byte x, k, lg, pg, who, error;
   bit answer;
   do
   /* -- the program writes: calls_io.cc */
-  :: atomic { runs[e] && !orphan[e] && wn[e] < SENDS(e) && (st[e] == s_established || st[e] == s_draining || st[e] == s_buffered) &&
+  :: atomic { runs[e] && !orphan[e] && wn[e] < SENDS(e) && may_write(e) && (st[e] == s_established || st[e] == s_draining || st[e] == s_buffered) &&
        (num[e] == NONE || len(OUT(num[e], e)) < QB || dead[2 * num[e] + 1 - e]) ->
      wn[e]++;
      if
@@ -222,7 +244,7 @@ proctype End(byte e) {
      :: else -> OUT(num[e], e)!wn[e]
      fi;
      then_shut_down(e) }
-  :: atomic { runs[e] && !orphan[e] && wn[e] < SENDS(e) && st[e] == s_awaiting && (len(outb[e]) < 1) -> /* keep() */
+  :: atomic { runs[e] && !orphan[e] && wn[e] < SENDS(e) && may_write(e) && st[e] == s_awaiting && (len(outb[e]) < 1) -> /* keep() */
      wn[e]++;
      outb[e]!wn[e];
      then_shut_down(e) }
@@ -273,7 +295,13 @@ proctype End(byte e) {
      ctl[e]?k, lg, pg, answer, who;
      on_install(e, k, lg, pg, answer, x, error);
      installing[e]--;
+#ifdef UNDECIDED               /* accept(), serve_redirect() behind install(): the daemon answers, or closes its end */
+     assert(error == 0 || who == PEERS);
+     assert(error != ESTALE || pg < gen[1 - e]);   /* an attempt of the peer's present self would only be made again */
+     if :: error != 0 -> OUT(k, e)!NO :: else fi;
+#else
      rep[who + e]!error;
+#endif
      settle(e);
      x = 0; k = 0; lg = 0; pg = 0; answer = 0; who = 0; error = 0 }
   :: atomic { runs[e] && old_has(e) -> drain_old(e, x); x = 0; settle(e) }
