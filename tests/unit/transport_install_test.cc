@@ -1,0 +1,93 @@
+// SPDX-FileCopyrightText: 2026 The msocket authors
+// SPDX-License-Identifier: MIT
+//
+// What a peer sees of a new connection, at the moment it is installed under a virtual socket.
+#include <arpa/inet.h>
+#include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "src/transport/redirect.h"
+#include "src/transport/runtime.h"
+#include "src/transport/vsocket.h"
+#include "src/util/scoped_fd.h"
+
+namespace msocket::transport {
+namespace {
+
+class Install : public testing::Test {
+ protected:
+  Install() {
+    int pair[2];
+    EXPECT_EQ(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
+    control_.reset(pair[0]);
+    daemon_.reset(pair[1]);
+    rt.control_fd = control_.get();
+    ScopedFd listener(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    sockaddr_in at{};
+    at.sin_family = AF_INET;
+    at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t length = sizeof at;
+    EXPECT_EQ(bind(listener.get(), reinterpret_cast<sockaddr*>(&at), sizeof at), 0);
+    EXPECT_EQ(listen(listener.get(), 1), 0);
+    EXPECT_EQ(getsockname(listener.get(), reinterpret_cast<sockaddr*>(&at), &length), 0);
+    peer_.reset(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    EXPECT_EQ(connect(peer_.get(), reinterpret_cast<sockaddr*>(&at), sizeof at), 0);
+    fresh_ = accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC);
+    EXPECT_GE(fresh_, 0);
+
+    // A process that has just moved: the socket waits for its new connection.
+    vs_ = allocate_vsocket();
+    vs_->conn = {5, 6};
+    attach(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), vs_);
+    set_state(vs_, ConnState::kAwaiting);
+  }
+  ~Install() override {
+    int number = vs_->fd;
+    detach(number);
+    close(number);
+    rt.control_fd = -1;
+    rt.pending = 0;
+  }
+  /// What the daemon is answered.
+  int install() {
+    wire::ControlRecord record;
+    record.type = wire::Control::kInstall;
+    record.conn = vs_->conn;
+    record.local_gen = rt.generation;
+    on_install(record, fresh_);
+    wire::ControlRecord reply;
+    EXPECT_EQ(recv(daemon_.get(), &reply, sizeof reply, 0), static_cast<ssize_t>(sizeof reply));
+    EXPECT_EQ(reply.type, wire::Control::kInstalled);
+    return reply.error;
+  }
+  /// What the peer reads: a count, or -errno.
+  long peer_reads() const {
+    char byte;
+    ssize_t n = recv(peer_.get(), &byte, 1, 0);
+    return n < 0 ? -errno : n;
+  }
+
+  ScopedFd control_, daemon_, peer_;
+  int fresh_ = -1;
+  VSocket* vs_ = nullptr;
+};
+
+TEST_F(Install, AnEndThatTheProgramHasMadeIsMadeThere) {
+  vs_->write_shut = true;
+  EXPECT_EQ(install(), 0);
+  EXPECT_EQ(peer_reads(), 0);
+}
+
+// Its bytes were lost with a mirror: an end of the stream would say that there were none.
+TEST_F(Install, ABrokenOneIsResetAndNotEnded) {
+  vs_->broken = vs_->write_shut = true;
+  EXPECT_EQ(install(), 0);
+  EXPECT_EQ(peer_reads(), -ECONNRESET);
+}
+
+}  // namespace
+}  // namespace msocket::transport
