@@ -3,7 +3,8 @@
  *
  * A program whose memory changes while it is copied, and which knows what must be in every page:
  *
- *   ms_memory dirty MIB PERCENT STOP    writes PERCENT of MIB each second, in random order
+ *   ms_memory dirty MIB PERCENT STOP    writes PERCENT of MIB each second, in random order. A file STOP.other is the program that
+ *                                       goes on with that
  *   ms_memory fork MIB PERCENT STOP     the same, with a child now and then that looks through all of it
  *   ms_memory layout MIB SEED STOP      maps, unmaps, moves, drops and grows memory of every kind, at most MIB
  *   ms_memory turns MIB SEED STOP       memory that grows over where a file was mapped, and gives the place back to the file, in turns
@@ -88,7 +89,17 @@ static void look_in_child(void) {
   if (status != 0) fail("child's end", (uint64_t)status);
 }
 
-static void run_dirty(int forks, uint64_t mib, double percent, const char* stop) {
+static void become_other(char** argv) {
+  char other[4096];
+  snprintf(other, sizeof other, "%s.other", argv[4]);
+  if (strcmp(argv[0], other) == 0 || access(other, X_OK) != 0) return;
+  argv[0] = other;
+  execv(other, argv);
+  fail("exec", 0);
+}
+
+static void run_dirty(int forks, uint64_t mib, double percent, char** argv) {
+  const char* stop = argv[4];
   pages = (mib << 20) / PAGE;
   memory = mmap(NULL, pages * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   versions = calloc(pages, sizeof *versions);
@@ -103,6 +114,7 @@ static void run_dirty(int forks, uint64_t mib, double percent, const char* stop)
   double last = now(), owed = 0, forked = last;
   while (access(stop, F_OK) != 0) {
     usleep(1000);
+    become_other(argv);
     double t = now(), span = t - last > 0.1 ? 0.1 : t - last;
     last = t;
     for (owed += (double)pages * percent / 100 * (span < 0 ? 0 : span); owed >= 1; owed -= 1) {
@@ -368,7 +380,7 @@ int main(int argc, char** argv) {
     state += strtoull(argv[3], NULL, 10) * 2654435761u;
     run_exec(argv, mib, strtoull(argv[3], NULL, 10), argv[4]);
   } else {
-    run_dirty(strcmp(argv[1], "fork") == 0, mib, atof(argv[3]), argv[4]);
+    run_dirty(strcmp(argv[1], "fork") == 0, mib, atof(argv[3]), argv);
   }
   printf("ms_memory: OK writes=%llu\n", (unsigned long long)writes);
   return 0;

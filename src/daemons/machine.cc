@@ -199,6 +199,12 @@ uint32_t thread_count(pid_t pid) {
   return at == std::string::npos ? 0 : static_cast<uint32_t>(strtoul(status->c_str() + at + 9, nullptr, 10));
 }
 
+std::string program_of(pid_t pid) {
+  char path[4096];
+  ssize_t n = readlink(("/proc/" + std::to_string(pid) + "/exe").c_str(), path, sizeof path);
+  return n > 0 ? std::string(path, n) : std::string();
+}
+
 uint64_t memory_free() { return meminfo("MemAvailable:"); }
 uint64_t memory_total() { return meminfo("MemTotal:"); }
 

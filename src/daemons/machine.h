@@ -41,6 +41,8 @@ Usage process_usage(pid_t pid);
 bool child_has_ended(pid_t child);
 /// 0 if it has gone.
 uint32_t thread_count(pid_t pid);
+/// The path of the program that it runs; empty: it is gone.
+std::string program_of(pid_t pid);
 /// Bytes that programs can still have without swapping (MemAvailable), and in all.
 uint64_t memory_free();
 uint64_t memory_total();

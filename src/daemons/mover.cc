@@ -11,6 +11,7 @@
 
 #include "src/daemons/datagrams.h"
 #include "src/daemons/fault.h"
+#include "src/daemons/machine.h"
 #include "src/daemons/node.h"
 #include "src/daemons/redirector.h"
 #include "src/transport/channel.h"
@@ -99,6 +100,9 @@ awaitable<void> Mover::freeze(Move& move) {
   if (rank->exited) throw std::runtime_error("it has ended");
   if (!rank->frozen) throw std::runtime_error("it does not come to a stop (a connect() that goes on?)");
   if (rank->frozen->error) throw std::runtime_error(rank->frozen->text);
+  // The other side runs, or the image names, what it was.
+  if (std::string program = program_of(rank->pid); program != move.program)
+    throw std::runtime_error("it has become another program meanwhile (exec), " + program + ": try again");
   move.report.set_connections(rank->frozen->arg0);
   node_.redirector().hand_over(rank, move.mailbox.get());
   fault_point("frozen");

@@ -51,6 +51,7 @@ class Mover {
     std::string lost;           ///< one line: why there is no rank any more; empty: there is
     Clock::time_point started = Clock::now(), freeze_at, stage_at = started;
     proto::MoveReport report;
+    std::string program;          ///< what the other side is told to run
     proto::Needs needs;           ///< what a look at the process has found that it needs
     proto::Handover handed_over;  ///< the answer
     Event changed;

@@ -29,9 +29,8 @@ void Mover::describe(Move& move, proto::Prepare* prepare) {
   prepare->set_vip(rank->vip);
   prepare->set_generation(move.generation);
   // The file may have been renamed since; the name of today is what the other node must run.
-  char program[4096];
-  ssize_t n = readlink(("/proc/" + std::to_string(rank->pid) + "/exe").c_str(), program, sizeof program);
-  if (n > 0) rank->program.assign(program, n);
+  if (std::string program = program_of(rank->pid); !program.empty()) rank->program = program;
+  move.program = rank->program;
   prepare->set_program(rank->program);
   for (auto& file : mapped_files(rank->pid)) *prepare->add_files() = file;
   prepare->set_memory(process_usage(rank->pid).resident);

@@ -268,17 +268,13 @@ void Node::on_hello(const Rank::Ptr& rank, const wire::ControlRecord& hello) {
   rank->said_pid = static_cast<pid_t>(hello.arg0);
   if (rank->state == RankState::kArriving) return;  // src/daemons/arrivals.cc waits for it
   // A script may have exec'ed the program proper: that is what a new place must run.
-  std::string proc = "/proc/" + std::to_string(rank->pid);
-  char exe[4096];
-  ssize_t n = rank->said_pid == rank->identity.pid ? readlink((proc + "/exe").c_str(), exe, sizeof exe) : 0;
-  if (n > 0) {
-    std::string program(exe, n);
-    if (program != rank->program) {
-      rank->program = program;
-      auto argv = zero_separated(proc + "/cmdline"), env = zero_separated(proc + "/environ");
-      rank->spec.mutable_argv()->Assign(argv.begin(), argv.end());
-      rank->spec.mutable_env()->Assign(env.begin(), env.end());
-    }
+  std::string program = rank->said_pid == rank->identity.pid ? program_of(rank->pid) : "";
+  if (!program.empty() && program != rank->program) {
+    rank->program = program;
+    std::string proc = "/proc/" + std::to_string(rank->pid);
+    auto argv = zero_separated(proc + "/cmdline"), env = zero_separated(proc + "/environ");
+    rank->spec.mutable_argv()->Assign(argv.begin(), argv.end());
+    rank->spec.mutable_env()->Assign(env.begin(), env.end());
   }
   if (hello.flags & wire::kFlagExec) return;
   wire::ControlRecord start;
