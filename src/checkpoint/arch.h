@@ -15,6 +15,7 @@ struct Context {
 
 /// What glibc registers its restartable sequences with.
 inline constexpr unsigned kRseqSignature = 0x53053053;
+inline constexpr int kRseqUnregister = 1;
 
 }  // namespace msocket::checkpoint
 

@@ -26,7 +26,6 @@ using wire::ImageRegion;
 using wire::RegionKind;
 
 constexpr int kArchSetGs = 0x1001, kArchSetFs = 0x1002;
-constexpr int kRseqUnregister = 1;
 constexpr uint64_t kThreadFlags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM |
                                   CLONE_SETTLS | CLONE_CHILD_CLEARTID;
 constexpr int kSigSetMask = 2;

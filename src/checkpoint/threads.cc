@@ -118,8 +118,13 @@ void note_thread(ThreadState* state) {
   bool of_libc = layout.tid && state->fs_base && *reinterpret_cast<int*>(state->fs_base + layout.tid) == state->tid;
   if (of_libc) state->tid_field = state->clear_tid = state->fs_base + static_cast<uint64_t>(layout.tid);
   if (of_libc && layout.rseq_length) {
-    state->rseq_area = state->fs_base + static_cast<uint64_t>(layout.rseq);
-    state->rseq_len = layout.rseq_length;
+    // One that has just begun has not registered it yet, and libc ends the process when it finds that somebody else has.
+    uint64_t area = state->fs_base + static_cast<uint64_t>(layout.rseq);
+    if (raw::sys(SYS_rseq, area, layout.rseq_length, kRseqUnregister, kRseqSignature) == 0) {
+      raw::sys(SYS_rseq, area, layout.rseq_length, 0, kRseqSignature);
+      state->rseq_area = area;
+      state->rseq_len = layout.rseq_length;
+    }
   }
   uint64_t address = 0;
   if (raw::sys(SYS_prctl, PR_GET_TID_ADDRESS, &address, 0, 0, 0) == 0) state->clear_tid = address;

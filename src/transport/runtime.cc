@@ -74,7 +74,7 @@ constexpr unsigned long kSaRestorer = 0x04000000;
 }  // namespace
 
 void ignore_control_signal() {
-  KernelSigaction ignore{reinterpret_cast<void (*)(int, siginfo_t*, void*)>(SIG_IGN), 0, nullptr, 0};
+  KernelSigaction ignore{reinterpret_cast<void (*)(int, siginfo_t*, void*)>(reinterpret_cast<void*>(SIG_IGN)), 0, nullptr, 0};
   raw::sys(SYS_rt_sigaction, wire::kControlSignal, &ignore, nullptr, 8);
 }
 
