@@ -69,7 +69,7 @@ void refuse_look(int report, int, uint32_t) {
 
 void go_on(bool movable) {
   find_thread_layout();
-  transport::find_kernel_code();
+  transport::find_kernel_code(getauxval(AT_SYSINFO_EHDR));
   transport::freeze_hook = movable ? freeze : refuse_freeze;
   transport::look_hook = movable ? look : refuse_look;
   transport::hold_hook = hold_thread;

@@ -6,7 +6,6 @@
 #include <fcntl.h>
 #include <linux/futex.h>
 #include <string.h>
-#include <sys/auxv.h>
 #include <time.h>
 
 #include "src/transport/raw.h"
@@ -141,10 +140,10 @@ bool reads_a_clock(const ucontext_t* context) {
 
 void (*hold_hook)(uint32_t);
 
-void find_kernel_code() {
-  auto* head = reinterpret_cast<const Elf64_Ehdr*>(getauxval(AT_SYSINFO_EHDR));
+void find_kernel_code(uint64_t vdso) {
+  auto* head = reinterpret_cast<const Elf64_Ehdr*>(vdso);
   if (!head) return;
-  kernel_code = reinterpret_cast<uint64_t>(head);
+  kernel_code = vdso;
   auto* segments = reinterpret_cast<const Elf64_Phdr*>(kernel_code + head->e_phoff);
   for (int i = 0; i < head->e_phnum; ++i)
     if (segments[i].p_type == PT_LOAD) kernel_code_end = kernel_code + segments[i].p_offset + segments[i].p_memsz;

@@ -20,8 +20,8 @@ inline constexpr int kMaxThreads = 1024;
 void stop_world(bool surely = false);
 /// Lets them go.
 void resume_world();
-/// Where the kernel's own code is in this process (the vdso).
-void find_kernel_code();
+/// Where the kernel's own code is in this process: AT_SYSINFO_EHDR of the auxiliary vector, or 0.
+void find_kernel_code(uint64_t vdso);
 /// In the handler, with what it returns to: true when this thread was called here only to be held; it has been.
 bool held_in_handler(ucontext_t* context);
 /// How a thread stands still in the handler: calls stand_still(stopping, what it has noted about itself) at the end.
