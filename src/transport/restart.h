@@ -69,6 +69,16 @@ inline void restart_call(ucontext_t* context) {
   constexpr greg_t kEintr = 4;
   constexpr int kSyscallLength = 2;
   auto& registers = context->uc_mcontext.gregs;
+  if (registers[REG_RAX] == SYS_restart_syscall) {
+    // Woken for a signal that another thread took, it was about to wait again when ours came. The end of a handler makes the kernel
+    // forget what that was, and say EINTR.
+    Call call = call_at(context, reinterpret_cast<const unsigned char*>(registers[REG_RIP]));
+    if (call.number < 0) return;
+    registers[REG_RDI] = call.first;
+    registers[REG_RDX] = call.third;
+    registers[REG_RAX] = call.number;
+    return;
+  }
   if (registers[REG_RAX] != -kEintr) return;
   Call call = call_at(context, reinterpret_cast<const unsigned char*>(registers[REG_RIP]) - kSyscallLength);
   if (call.number < 0) return;
