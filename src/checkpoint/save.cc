@@ -10,7 +10,6 @@
 #include "src/checkpoint/image_writer.h"
 #include "src/checkpoint/resources.h"
 #include "src/checkpoint/threads.h"
-#include "src/checkpoint/tracking.h"
 #include "src/transport/channel.h"
 #include "src/transport/drain.h"
 #include "src/transport/raw.h"

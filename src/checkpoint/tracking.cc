@@ -5,10 +5,6 @@
 #include <errno.h>
 #include <fcntl.h>
 
-#include <initializer_list>
-
-#include "src/checkpoint/boot.h"
-#include "src/checkpoint/maps.h"
 #include "src/transport/channel.h"
 #include "src/transport/raw.h"
 #include "src/transport/runtime.h"

@@ -99,7 +99,7 @@ awaitable<proto::Suspend> Mover::suspend(Rank::Ptr rank, proto::Suspend request)
   reply.set_path(path);
   reply.set_node(node_.name());
   reply.set_connections(move->report.connections());
-  reply.set_pause_ms(std::chrono::duration<double, std::milli>(Clock::now() - move->freeze_at).count());
+  reply.set_pause_ms(ms_since(move->freeze_at));
   co_return reply;
 }
 

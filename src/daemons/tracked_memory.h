@@ -41,6 +41,7 @@ class TrackedMemory {
   std::string file(const char* name) const { return "/proc/" + std::to_string(pid_) + "/" + name; }
   pid_t pid_;
   ScopedFd userfault_, pagemap_;
+  bool tracked_before_ = false;
 };
 
 }  // namespace msocket::daemons

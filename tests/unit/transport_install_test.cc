@@ -2,9 +2,7 @@
 // SPDX-License-Identifier: MIT
 //
 // What a peer sees of a new connection, at the moment it is installed under a virtual socket.
-#include <arpa/inet.h>
 #include <gtest/gtest.h>
-#include <netinet/in.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -14,6 +12,7 @@
 #include "src/transport/runtime.h"
 #include "src/transport/vsocket.h"
 #include "src/util/scoped_fd.h"
+#include "tests/unit/mirror_fixture.h"
 
 namespace msocket::transport {
 namespace {
@@ -26,18 +25,9 @@ class Install : public testing::Test {
     control_.reset(pair[0]);
     daemon_.reset(pair[1]);
     rt.control_fd = control_.get();
-    ScopedFd listener(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    sockaddr_in at{};
-    at.sin_family = AF_INET;
-    at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    socklen_t length = sizeof at;
-    EXPECT_EQ(bind(listener.get(), reinterpret_cast<sockaddr*>(&at), sizeof at), 0);
-    EXPECT_EQ(listen(listener.get(), 1), 0);
-    EXPECT_EQ(getsockname(listener.get(), reinterpret_cast<sockaddr*>(&at), &length), 0);
-    peer_.reset(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    EXPECT_EQ(connect(peer_.get(), reinterpret_cast<sockaddr*>(&at), sizeof at), 0);
-    fresh_ = accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC);
-    EXPECT_GE(fresh_, 0);
+    auto [ours, theirs] = mirror::tcp_pair();
+    fresh_ = ours.release();
+    peer_ = std::move(theirs);
 
     // A process that has just moved: the socket waits for its new connection.
     vs_ = allocate_vsocket();
