@@ -58,6 +58,19 @@ void say_mapped_files(const wire::ImageHeader& header, const wire::ImageRegion* 
   }
 }
 
+// So that the new ones can stand by. What is on its way has no end yet that could be told.
+void say_peers() {
+  constexpr int kMost = 4096;
+  int said = 0;
+  transport::for_each_vsocket([&](transport::VSocket* vs) {
+    bool moves = vs->state >= transport::ConnState::kEstablished && vs->datagram == transport::Datagram::kNo && !vs->broken;
+    if (!moves || vs->orphan || said++ >= kMost) return;
+    say("peer ");
+    say_number(vs->peer.ip, 10);
+    say(vs->connector ? " 1\n" : " 0\n");
+  });
+}
+
 void say_pages(const wire::ImageHeader& header, const wire::ImageRegion* regions) {
   constexpr int kMost = 64;
   PageRun runs[kMost];
@@ -101,6 +114,7 @@ void look(int report, int marks_fd, uint32_t flags) {
     if (!end) break;
     at = end + 1;
   }
+  say_peers();
   list_needs({say_file});
   say_mapped_files(b->header, b->regions);
   Dumpable dumpable;

@@ -16,6 +16,7 @@
 #include "src/daemons/machine.h"
 #include "src/daemons/node.h"
 #include "src/daemons/redirector.h"
+#include "src/daemons/standby.h"
 #include "src/util/text.h"
 
 namespace msocket::daemons {
@@ -75,7 +76,10 @@ awaitable<void> Arrivals::prepare(Link::Ptr source, proto::Prepare request) {
   } catch (const std::exception& error) {
     why = error.what();
   }
-  if (why.empty()) co_return;
+  if (why.empty()) {
+    node_.standby().prepare(rank, request.peers());
+    co_return;
+  }
   discard(arrival);
   throw std::runtime_error("node " + node_.name() + ": " + why);
 }

@@ -6,7 +6,6 @@
 #include <unistd.h>
 
 #include <fstream>
-#include <sstream>
 #include <stdexcept>
 
 #include "src/daemons/in_thread.h"
@@ -35,35 +34,6 @@ std::string content(int fd) {
 }
 
 }  // namespace
-
-void parse_look(const std::string& text, LookReport* report) {
-  std::istringstream lines(text);
-  std::string line;
-  while (std::getline(lines, line)) {
-    std::istringstream words(line);
-    std::string kind;
-    words >> kind >> std::ws;
-    if (kind == "no") {
-      std::string reason;
-      std::getline(words, reason);
-      report->reasons.push_back(reason);
-    } else if (kind == "file") {
-      unsigned flags = 0;
-      uint64_t size = 0;
-      std::string path;
-      words >> std::oct >> flags >> std::dec >> size;
-      words.get();
-      std::getline(words, path);
-      if (path.empty()) continue;
-      auto* file = report->needs.add_files();
-      file->set_flags(flags);
-      file->set_size(size);
-      file->set_path(path);
-    } else if (kind == "pages") {
-      words >> report->bytes >> report->regions;
-    }
-  }
-}
 
 awaitable<LookReport> look_at(asio::any_io_executor executor, Rank::Ptr rank, bool count) {
   auto found = std::make_shared<MemoryMarks>();

@@ -52,6 +52,7 @@ awaitable<proto::MoveReport> Mover::migrate(Rank::Ptr rank, std::string to, uint
     co_await look_first(*move);
     co_await prepare(*move);
     co_await precopy(*move, limit, tell);
+    co_await wait_for_standby(*move);
     move->over("precopy");
     co_await freeze(*move);
     move->over("freeze");

@@ -1,8 +1,10 @@
 // SPDX-FileCopyrightText: 2026 The msocket authors
 // SPDX-License-Identifier: MIT
 #pragma once
+#include <map>
 #include <string>
 
+#include "src/daemons/look_report.h"
 #include "src/daemons/precopy.h"
 #include "src/daemons/rank.h"
 #include "src/wire/conn_header.h"
@@ -53,6 +55,8 @@ class Mover {
     proto::MoveReport report;
     std::string program;          ///< what the other side is told to run
     proto::Needs needs;           ///< what a look at the process has found that it needs
+    std::map<uint32_t, LookReport::Peer> peers;  ///< and with whom it has connections
+    bool standby_over = false;    ///< the new ones stand by, as far as they can
     proto::Handover handed_over;  ///< the answer
     Event changed;
 
@@ -90,6 +94,9 @@ class Mover {
   awaitable<void> prepare_resume(Move& move, const std::string& path);
   /// Most of the memory goes while C runs.
   awaitable<void> precopy(Move& move, uint64_t limit, Precopy::Tell tell);
+  /// Hears when the new connections to its peers stand by (standby.h).
+  void ask_for_standby(Move& move);
+  awaitable<void> wait_for_standby(Move& move);
   awaitable<void> freeze(Move& move);
   awaitable<void> hand_over(Move& move);
   awaitable<void> commit(Move& move);

@@ -21,6 +21,7 @@ namespace msocket::daemons {
 
 namespace {
 constexpr Millis kPrepareLimit(20000);
+constexpr Millis kStandbyLimit(250);  // a daemon that stands still costs so much, while the rank runs
 }  // namespace
 
 void Mover::describe(Move& move, proto::Prepare* prepare) {
@@ -40,6 +41,12 @@ void Mover::describe(Move& move, proto::Prepare* prepare) {
   prepare->set_cpu(own_cpu());
   *prepare->mutable_needs() = move.needs;
   prepare->set_from(node_.name());
+  for (const auto& [ip, connections] : move.peers) {
+    auto* peer = prepare->add_peers();
+    peer->set_ip(ip);
+    peer->set_opened(connections.opened);
+    peer->set_accepted(connections.accepted);
+  }
 }
 
 // As the program reads them.
@@ -110,8 +117,35 @@ awaitable<void> Mover::prepare(Move& move) {
   co_await move.link->call(std::move(request), kPrepareLimit);
   move.over("prepare");
   if (move.mirror < 0) start_mirror(move);
+  ask_for_standby(move);
   co_await open_streams(move);
   move.over("connect");
+}
+
+void Mover::ask_for_standby(Move& move) {
+  move.standby_over = move.peers.empty();
+  if (move.standby_over) return;
+  auto over = [self = move.shared_from_this()](uint32_t count) {
+    if (self->frozen_asked) return;
+    self->report.set_standby(count);
+    self->standby_over = true;
+    self->changed.notify();
+  };
+  spawn(
+      node_.io.get_executor(),
+      [self = move.shared_from_this(), over]() -> awaitable<void> {
+        proto::Envelope request;
+        request.mutable_standby_over()->set_vip(self->rank->vip);
+        request.mutable_standby_over()->set_generation(self->generation);
+        proto::Envelope reply = co_await self->link->call(std::move(request));
+        over(reply.standby_over().count());
+      },
+      [over](const std::string&) { over(0); });
+}
+
+// They are no condition: what does not stand by is opened later.
+awaitable<void> Mover::wait_for_standby(Move& move) {
+  co_await wait_until(move.changed, kStandbyLimit, [&] { return move.standby_over || move.rank->exited; });
 }
 
 // Both at once: each takes three round trips.

@@ -20,6 +20,7 @@
 #include "src/daemons/record_check.h"
 #include "src/daemons/redirector.h"
 #include "src/daemons/spawner.h"
+#include "src/daemons/standby.h"
 #include "src/util/text.h"
 
 namespace msocket::daemons {
@@ -54,7 +55,8 @@ Node::Node(asio::io_context& io_context, const Config& given, const std::string&
       redirector_(std::make_unique<Redirector>(*this)),
       mover_(std::make_unique<Mover>(*this)),
       arrivals_(std::make_unique<Arrivals>(*this)),
-      datagrams_(std::make_unique<Datagrams>(*this)) {}
+      datagrams_(std::make_unique<Datagrams>(*this)),
+      standby_(std::make_unique<Standby>(*this)) {}
 
 Node::~Node() = default;
 
@@ -65,11 +67,7 @@ void Node::start() {
   auto on_note = [this](Link::Ptr link, const proto::Envelope& notice) { on_notice(link, notice); };
   server_->start(
       [=, this](Link::Ptr link) { link->start(on_request, on_note, [this](Link::Ptr closed) { on_link_closed(closed); }); },
-      [this](tcp::socket socket, wire::Caller caller) -> awaitable<void> {
-        if (caller.data->preamble.purpose == wire::Purpose::kImage || caller.data->preamble.purpose == wire::Purpose::kMirror)
-          return arrivals_->accept(std::move(socket), caller);
-        return connector_->accept(std::move(socket), caller);
-      });
+      [this](tcp::socket socket, wire::Caller caller) { return on_data(std::move(socket), caller); });
   directory.start(
       [this](const Subnet& subnet) {
         proto::RegisterNode request;
@@ -88,6 +86,17 @@ void Node::start() {
       on_request, on_note);
   spawn(io.get_executor(), [this]() -> awaitable<void> { co_await reap_loop(); });
   spawn(io.get_executor(), [this]() -> awaitable<void> { co_await sample_loop(); });
+}
+
+awaitable<void> Node::on_data(tcp::socket socket, wire::Caller caller) {
+  switch (caller.data->preamble.purpose) {
+    case wire::Purpose::kImage:
+    case wire::Purpose::kMirror: co_await arrivals_->accept(std::move(socket), caller); break;
+    case wire::Purpose::kStandby:
+      if (std::optional<wire::Caller> next = co_await standby_->park(socket, caller)) co_await connector_->accept(std::move(socket), *next);
+      break;
+    default: co_await connector_->accept(std::move(socket), caller);
+  }
 }
 
 proto::NodeInfo Node::describe() const {
@@ -258,7 +267,10 @@ void Node::on_record(const Rank::Ptr& rank, const ProcessChannel::Ptr& from, con
     case wire::Control::kUdpBind:
     case wire::Control::kUdpUnbind:
     case wire::Control::kUdpLookup: datagrams_->on_record(rank, record, std::move(fds)); break;
-    case wire::Control::kSettled: rank->settling = false; break;
+    case wire::Control::kSettled:
+      rank->settling = false;
+      standby_->drop(rank->vip, rank->generation);
+      break;
     default: break;  // why_not_taken has seen to it
   }
   rank->changed.notify();
@@ -323,6 +335,7 @@ void Node::drop(const Rank::Ptr& rank) {
   rank->listeners.clear();
   rank->datagrams.clear();
   datagrams_->dropped(*rank);
+  standby_->drop(rank->vip, rank->generation);
   rank->home = nullptr;
   rank->changed.notify();
 }

@@ -21,6 +21,7 @@ class Redirector;
 class Mover;
 class Arrivals;
 class Datagrams;
+class Standby;
 
 class Node {
  public:
@@ -30,6 +31,7 @@ class Node {
   uint16_t port() const { return server_->port(); }
   Redirector& redirector() { return *redirector_; }
   Datagrams& datagrams() { return *datagrams_; }
+  Standby& standby() { return *standby_; }
 
   // ---- for the parts ----
   asio::io_context& io;
@@ -61,6 +63,11 @@ class Node {
   /// Somebody who knows a key has asked for what he must not have: counts it and says so.
   void refused(wire::Reason reason, const std::string& from) { server_->refused(reason, from); }
 
+  /// After a kStandby on our port: what is said next on it; nothing: it is closed, or a stranger's.
+  awaitable<std::optional<wire::Caller>> greeted_again(tcp::socket& socket, const wire::Caller& before) {
+    return server_->greeted_again(socket, before);
+  }
+
   /// A rank whose home does not come back ends.
   awaitable<void> wait_for_home(Rank::Ptr rank);
 
@@ -68,6 +75,7 @@ class Node {
   awaitable<void> serve(Link::Ptr link, proto::Envelope request, proto::Envelope& reply);
   void on_notice(Link::Ptr link, const proto::Envelope& notice);
   void on_link_closed(Link::Ptr link);
+  awaitable<void> on_data(tcp::socket socket, wire::Caller caller);
   awaitable<void> start_rank(Link::Ptr home, proto::StartRank request, proto::StartRank* reply);
   void start_process(const Rank::Ptr& rank, SpawnSpec& spec);
   void attach(const Link::Ptr& home, const proto::Attach& request);
@@ -88,6 +96,7 @@ class Node {
   std::unique_ptr<Mover> mover_;
   std::unique_ptr<Arrivals> arrivals_;
   std::unique_ptr<Datagrams> datagrams_;
+  std::unique_ptr<Standby> standby_;
 };
 
 }  // namespace msocket::daemons

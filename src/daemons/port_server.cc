@@ -90,6 +90,17 @@ awaitable<void> PortServer::accept_loop() {
   }
 }
 
+awaitable<std::optional<wire::Caller>> PortServer::greeted_again(tcp::socket& socket, const wire::Caller& before) {
+  std::optional<wire::Reason> bad;
+  try {
+    co_return co_await wire::greeted_again(socket, before, cluster_, kGreetLimit, &seen_);
+  } catch (const wire::Stranger& stranger) {
+    bad = stranger.reason();
+  }
+  log_.add(*bad, address_of(socket));
+  co_return std::nullopt;
+}
+
 awaitable<void> PortServer::receive(UnknownPtr unknown) {
   auto self = shared_from_this();
   wire::Caller caller;

@@ -25,6 +25,8 @@ class PortServer : public std::enable_shared_from_this<PortServer> {
   PortServer(asio::any_io_executor executor, const std::string& address, uint16_t port, wire::Key cluster);
   void start(OnLink on_link, OnData on_data);
   uint16_t port() const { return port_; }
+  /// After a kStandby: what is said next on it (src/wire/port.h). Nothing: it is closed, or a stranger's, who is counted.
+  awaitable<std::optional<wire::Caller>> greeted_again(tcp::socket& socket, const wire::Caller& before);
   /// Somebody who knows a key asks, at `from`, for what he must not have.
   void refused(wire::Reason reason, const std::string& from) { log_.add(reason, from); }
   uint64_t strangers() const { return log_.counts().total(); }

@@ -13,6 +13,7 @@
 #include "src/daemons/data_socket.h"
 #include "src/daemons/installer.h"
 #include "src/daemons/node.h"
+#include "src/daemons/standby.h"
 #include "src/transport/channel.h"
 #include "src/util/text.h"
 #include "src/wire/mirror_frame.h"
@@ -88,7 +89,8 @@ awaitable<Redirector::Outcome> Redirector::reopen(AwaitedPtr awaited) {
   const wire::ControlRecord& record = awaited->record;
   const Rank::Ptr& rank = awaited->rank;
   Place place = co_await node_.directory.find(record.peer.ip);
-  wire::PortStream port = co_await wire::open_port(node_.io.get_executor(), place.address, place.port, kOpenLimit);
+  wire::PortStream port =
+      co_await node_.standby().port(rank->vip, record.peer.ip, rank->vip, rank->generation, place.address, place.port);
   if (awaited->done || rank->state != RankState::kRunning) co_return Outcome::kNotSaid;
   wire::ConnHeader header = header_for(wire::Purpose::kRedirect, *rank, record, place.generation);
   header.flags = wire::kOpenerAwaits;
@@ -299,8 +301,9 @@ awaitable<void> Redirector::serve_redirect(proto::Redirect request, proto::Redir
   }
   wire::ConnHeader header = header_for(wire::Purpose::kRedirect, *rank, about, about.peer_gen);
   wire::Key key = wire::job_key(node_.config.key, rank->spec.job());
-  wire::DataStream data =
-      co_await wire::open_data(node_.io.get_executor(), place.address, place.port, header, key, kOpenLimit);
+  wire::PortStream port = co_await node_.standby().port(rank->vip, request.acceptor_ip(), request.acceptor_ip(),
+                                                        request.acceptor_gen(), place.address, place.port);
+  wire::DataStream data = co_await wire::introduce(std::move(port), header, key, kOpenLimit);
   if (data.answer.verdict != wire::Verdict::kOk) co_return;  // it has moved on: its daemon asks again
   if (rank->state != RankState::kRunning) co_return;          // we have: the other daemon sees the end of this socket
   wire::Answer answer;  // by the process, when it has switched; the connection is authenticated already

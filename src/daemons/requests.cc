@@ -16,6 +16,7 @@
 #include "src/daemons/node.h"
 #include "src/daemons/redirector.h"
 #include "src/daemons/spawner.h"
+#include "src/daemons/standby.h"
 
 namespace msocket::daemons {
 
@@ -102,6 +103,12 @@ awaitable<void> Node::serve(Link::Ptr link, proto::Envelope request, proto::Enve
     case proto::Envelope::kRedirect:
       co_await redirector_->serve_redirect(request.redirect(), reply.mutable_redirect());
       break;
+    case proto::Envelope::kStandby: co_await standby_->serve(request.standby(), reply.mutable_standby()); break;
+    case proto::Envelope::kStandbyOver: {
+      const auto& over = request.standby_over();
+      reply.mutable_standby_over()->set_count(co_await standby_->wait_prepared(over.vip(), over.generation()));
+      break;
+    }
     case proto::Envelope::kUdpLookup: datagrams_->serve_lookup(request.udp_lookup(), reply.mutable_udp_lookup()); break;
     case proto::Envelope::kUdpMoved: co_await datagrams_->serve_moved(request.udp_moved()); break;
     default: throw std::runtime_error("this is a node's daemon: it does not take that request");

@@ -21,6 +21,7 @@ awaitable<void> Mover::look_first(Move& move) {
   // One that does not answer may still come to its freeze, which is what counts; that has a limit of its own.
   if (!look.reasons.empty()) throw std::runtime_error(look.reasons.front());
   move.needs = look.needs;
+  move.peers = std::move(look.peers);
 }
 
 awaitable<void> Mover::why(Rank::Ptr rank, proto::Why* why) {

@@ -203,7 +203,7 @@ class Msctl {
       std::printf("%s\n", ordered_json({{"rank", name}, {"from", report.from()}, {"to", report.to()},
                                         {"start", report.start()}, {"bytes", report.bytes()},
                                         {"pause_ms", report.pause_ms()}, {"total_ms", report.total_ms()},
-                                        {"generation", report.generation()}, {"connections", report.connections()},
+                                        {"generation", report.generation()}, {"connections", report.connections()}, {"standby", report.standby()},
                                         {"rounds", report.rounds()}, {"precopied", report.precopied()},
                                         {"pause_bytes", report.pause_bytes()}, {"precopy_ms", report.precopy_ms()},
                                         {"no_precopy", report.no_precopy()}, {"draining", report.draining()}, {"stages", stages}})

@@ -26,6 +26,7 @@ std::string timeline_line(const proto::MoveReport& report) {
   line["total_ms"] = report.total_ms();
   line["generation"] = report.generation();
   line["connections"] = report.connections();
+  line["standby"] = report.standby();
   for (const auto& stage : report.stages()) line["stages"][stage.name()] = std::round(1000 * stage.ms()) / 1000;
   line["rounds"] = report.rounds();
   line["precopied"] = report.precopied();

@@ -32,6 +32,7 @@ enum class Purpose : uint16_t {
   kRedirect = 3,  ///< the same connection again, after a move of one end or both
   kImage = 4,     ///< a process image
   kMirror = 5,    ///< the mirror's stream
+  kStandby = 6,   ///< waits, authenticated, until the same opener says kRedirect on it
 };
 
 /// What every opener sends first; a ConnHeader's first bytes are the same.
@@ -48,7 +49,7 @@ struct LinkHello {
 };
 static_assert(sizeof(LinkHello) == 72);
 
-/// kRedirect: the opener's process has itself moved and waits for this connection.
+/// kRedirect: the opener's process has itself moved and waits for this connection. kStandby: it is going to.
 inline constexpr uint32_t kOpenerAwaits = 1;
 
 struct ConnHeader {

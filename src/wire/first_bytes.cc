@@ -10,7 +10,7 @@ size_t opening_length(const Preamble& preamble) {
   if (preamble.magic != kPortMagic) throw Stranger(Reason::kMagic);
   if (preamble.version != kPortVersion) throw Stranger(Reason::kVersion);
   if (preamble.purpose == Purpose::kLink) return sizeof(LinkHello);
-  if (preamble.purpose >= Purpose::kOpen && preamble.purpose <= Purpose::kMirror) return sizeof(ConnHeader);
+  if (preamble.purpose >= Purpose::kOpen && preamble.purpose <= Purpose::kStandby) return sizeof(ConnHeader);
   throw Stranger(Reason::kPurpose);
 }
 
@@ -37,6 +37,13 @@ Caller check_opening(const Greeting& greeting, const Key& cluster, std::span<con
   if (!same_tag(expected, said)) throw Stranger(seen && seen->has(said) ? Reason::kReplay : Reason::kTag);
   if (seen) seen->add(said);
   return caller;
+}
+
+bool continues(const Caller& standby, const Caller& next) {
+  if (!standby.data || !next.data) return false;
+  const ConnHeader &before = *standby.data, &now = *next.data;
+  return before.preamble.purpose == Purpose::kStandby && now.preamble.purpose == Purpose::kRedirect &&
+         before.from.ip == now.from.ip && before.to.ip == now.to.ip && std::strcmp(before.job, now.job) == 0;
 }
 
 const char* why_not_greeting(const Greeting& greeting) {

@@ -30,6 +30,9 @@ size_t opening_length(const Preamble& preamble);
 Caller check_opening(const Greeting& greeting, const Key& cluster, std::span<const uint8_t> bytes,
                      SeenTags* seen = nullptr);
 
+/// What was said behind a kStandby makes use of it: a kRedirect of the same job, between the same two processes.
+bool continues(const Caller& standby, const Caller& next);
+
 /// Why a greeting is none that we can answer; nullptr: it is one.
 const char* why_not_greeting(const Greeting& greeting);
 

@@ -6,6 +6,7 @@
 //
 //   no REASON                          why it cannot move
 //   file FLAGS SIZE PATH               what must be there, at that path, as long as this, and open to these flags (octal)
+//   peer IP OPENED                     a connection with this virtual address (decimal); OPENED: 1 by this process, 0 by the other
 //   pages BYTES REGIONS                what its image would hold (when kLookCount was asked for)
 #pragma once
 #include <cstdint>

@@ -2,6 +2,8 @@
 // SPDX-License-Identifier: MIT
 #include "src/wire/port.h"
 
+#include <sys/socket.h>
+
 #include <cstring>
 #include <stdexcept>
 
@@ -40,33 +42,37 @@ awaitable<PortStream> open_port(asio::any_io_executor executor, std::string addr
   co_return stream;
 }
 
-awaitable<DataStream> open_data(asio::any_io_executor executor, std::string address, uint16_t port, ConnHeader header,
-                                Key job, Millis limit) {
-  PortStream stream = co_await open_port(executor, address, port, limit);
+awaitable<DataStream> introduce(PortStream stream, ConnHeader header, Key job, Millis limit) {
   header.tag = make_tag(job, bytes_of(stream.greeting), before_tag(header));
-  DataStream data{std::move(stream.socket), {}};
+  DataStream data{std::move(stream.socket), stream.greeting, {}};
+  boost::system::error_code gone;
+  auto other = data.socket.remote_endpoint(gone);
   Deadline deadline(data.socket, limit);
   std::string why;
   try {
     co_await asio::async_write(data.socket, asio::buffer(&header, sizeof header), use_awaitable);
     co_await asio::async_read(data.socket, asio::buffer(&data.answer, sizeof data.answer), use_awaitable);
-    if (!good_answer(job, stream.greeting, header, data.answer)) why = "the answer does not authenticate";
+    if (!good_answer(job, data.greeting, header, data.answer)) why = "the answer does not authenticate";
   } catch (const boost::system::system_error& error) {
     why = deadline.expired() ? "no answer in time" : "refused this connection (another job's key?)";
   }
-  if (!why.empty()) throw std::runtime_error(address + ":" + std::to_string(port) + ": " + why);
+  if (!why.empty()) throw std::runtime_error(other.address().to_string() + ":" + std::to_string(other.port()) + ": " + why);
   co_return data;
 }
 
-awaitable<Caller> greet(tcp::socket& socket, Key cluster, Millis limit, SeenTags* seen) {
-  Greeting greeting;
-  greeting.nonce = random_nonce();
+awaitable<DataStream> open_data(asio::any_io_executor executor, std::string address, uint16_t port, ConnHeader header,
+                                Key job, Millis limit) {
+  PortStream stream = co_await open_port(executor, address, port, limit);
+  co_return co_await introduce(std::move(stream), header, job, limit);
+}
+
+namespace {
+
+awaitable<Caller> read_opening(tcp::socket& socket, const Greeting& greeting, const Key& cluster, Millis limit, SeenTags* seen) {
   std::array<uint8_t, sizeof(ConnHeader)> bytes;  // the longest opening there is
   size_t have = 0, wanted = sizeof(Preamble);
   Deadline deadline(socket, limit);
   boost::system::error_code error;
-  socket.set_option(tcp::no_delay(true), error);
-  co_await asio::async_write(socket, asio::buffer(&greeting, sizeof greeting), asio::redirect_error(use_awaitable, error));
   while (!error && have < wanted) {
     auto room = asio::buffer(bytes.data() + have, wanted - have);
     size_t got = co_await socket.async_read_some(room, asio::redirect_error(use_awaitable, error));
@@ -80,6 +86,28 @@ awaitable<Caller> greet(tcp::socket& socket, Key cluster, Millis limit, SeenTags
   if (have < wanted || !socket.is_open())
     throw Stranger(deadline.expired() ? Reason::kSlow : have ? Reason::kCut : Reason::kScan);
   co_return check_opening(greeting, cluster, std::span<const uint8_t>(bytes.data(), have), seen);
+}
+
+}  // namespace
+
+awaitable<Caller> greet(tcp::socket& socket, Key cluster, Millis limit, SeenTags* seen) {
+  Greeting greeting;
+  greeting.nonce = random_nonce();
+  boost::system::error_code error;
+  socket.set_option(tcp::no_delay(true), error);
+  // On a fresh connection this cannot block.
+  (void)!::send(socket.native_handle(), &greeting, sizeof greeting, MSG_NOSIGNAL);
+  co_return co_await read_opening(socket, greeting, cluster, limit, seen);
+}
+
+awaitable<std::optional<Caller>> greeted_again(tcp::socket& socket, const Caller& before, Key cluster, Millis limit, SeenTags* seen) {
+  boost::system::error_code error;
+  co_await socket.async_wait(tcp::socket::wait_read, asio::redirect_error(use_awaitable, error));
+  char first;
+  if (error || !socket.is_open() || recv(socket.native_handle(), &first, 1, MSG_PEEK | MSG_DONTWAIT) <= 0) co_return std::nullopt;
+  Caller now = co_await read_opening(socket, before.greeting, cluster, limit, seen);
+  if (!continues(before, now)) throw Stranger(Reason::kPurpose);
+  co_return now;
 }
 
 awaitable<void> answer(tcp::socket& socket, const Caller& caller, Key cluster, Verdict verdict, Generation gen) {

@@ -9,7 +9,7 @@
 #
 # Not by automake: other compiler, other flags. CLANG=clang++-14 may be another one that has libFuzzer.
 
-targets = port link control mirror image image_file config hydra spawn policy build_id
+targets = port link control mirror image image_file config hydra spawn policy build_id datagram look
 
 wire = src/wire/stranger.cc src/wire/auth.cc
 port_sources     = src/wire/first_bytes.cc $(wire)
@@ -24,6 +24,8 @@ hydra_sources    = src/tools/hydra_args.cc
 spawn_sources    = src/tools/pmi_spawn.cc
 policy_sources   = src/tools/policy.cc src/tools/names.cc msocket.pb.cc
 build_id_sources = src/util/build_id.cc
+datagram_sources = $(transport)
+look_sources     = src/daemons/look_report.cc msocket.pb.cc
 seeds_sources    = $(port_sources) src/wire/frame.cc src/wire/config.cc msocket.pb.cc
 
 # The mirror's other end is in the library: all of transport, of which the target calls drain.cc.

@@ -41,7 +41,7 @@ std::string signed_bytes(const Greeting& greeting, const Key& key, T object) {
 }
 
 std::string sign(const Greeting& greeting, fuzz::Input& input) {
-  auto purpose = static_cast<Purpose>(1 + input.number<uint8_t>() % 5);
+  auto purpose = static_cast<Purpose>(1 + input.number<uint8_t>() % 6);
   if (purpose == Purpose::kLink) {
     LinkHello hello;
     input.take(hello.nonce.data(), hello.nonce.size());

@@ -13,6 +13,7 @@
 #include "src/checkpoint/image_check.h"
 #include "src/wire/config.h"
 #include "src/wire/control.h"
+#include "src/wire/datagram.h"
 #include "src/wire/first_bytes.h"
 #include "src/wire/frame.h"
 #include "src/wire/image.h"
@@ -48,7 +49,7 @@ void port() {
   write("port", "link", byte(0) + raw(hello));
   ConnHeader header{.conn = {1, 2}, .from = {0xf0000001, 1, 0}, .to = {0xf0000002, 2, 0}, .from_gen = 1, .to_gen = 3};
   strcpy(header.job, "1");
-  for (auto purpose : {Purpose::kOpen, Purpose::kRedirect, Purpose::kImage, Purpose::kMirror}) {
+  for (auto purpose : {Purpose::kOpen, Purpose::kRedirect, Purpose::kImage, Purpose::kMirror, Purpose::kStandby}) {
     header.preamble.purpose = purpose;
     header.tag = make_tag(job_key(cluster, "1"), bytes_of(greeting), before_tag(header));
     int number = static_cast<int>(purpose);
@@ -184,6 +185,26 @@ void image_file() {
   write("image_file", "as-it-comes", byte(0) + raw(ImageFileStart()) + raw(ImageBlockHeader{ImageBlock::kHead, kImageBlockMost, 0}));
 }
 
+// How each is made, see datagram_fuzz.cc: what, source, counter, payload; taken at once (32) or later.
+void datagram() {
+  auto built = [](int how, int source, int counter, const std::string& payload) {
+    return byte(how) + byte(source) + raw(static_cast<int16_t>(counter)) + u16(payload.size()) + payload;
+  };
+  std::string first = built(1, 0, 1, "hello"), second = built(33, 1, 1, ""), again = byte(3 + 16 + 32) + byte(0);
+  write("datagram", "in-order", byte(0) + first + second + built(33, 0, 2, "world") + again);
+  write("datagram", "late", byte(0) + built(33, 0, 5000, "new") + built(33, 0, 905, "late") + built(33, 0, 904, "too late"));
+  write("datagram", "connected", byte(1) + first + second + built(49, 0, 9, std::string(1500, 'x')));
+  write("datagram", "elsewhere", byte(0) + byte(5) + byte(0) + byte(8) + raw(int16_t{3}) + u16(2) + "no");
+  write("datagram", "flipped", byte(0) + byte(2 + 32) + byte(0) + raw(int16_t{3}) + u16(4) + "data" + u16(58) + byte(4));
+  write("datagram", "raw", byte(0) + byte(32) + u16(sizeof(DatagramHeader)) + raw(DatagramHeader()) + byte(0) + u16(0));
+}
+
+void look() {
+  write("look", "all", "no descriptor 7 is socket:[1], a plain socket\nfile 100002 40 /tmp/a file\npages 8192 12\n"
+        "peer 4026531841 0\npeer 4026531842 1\n");
+  write("look", "odd", "file 9 x\npages -1\n\nno\npeer 1 7 7\nfile 0 18446744073709551615 /x");
+}
+
 void build_id() {
   struct {
     Elf64_Ehdr head{};
@@ -220,4 +241,6 @@ int main(int argc, char** argv) {
   text();
   image_file();
   build_id();
+  datagram();
+  look();
 }

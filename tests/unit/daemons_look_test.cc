@@ -27,6 +27,16 @@ TEST(Look, ReasonsFilesAndPages) {
   EXPECT_EQ(report.regions, 3u);
 }
 
+TEST(Look, PeersByAddressAndEnd) {
+  LookReport report;
+  parse_look("peer 4026531841 1\npeer 4026531841 0\npeer 4026531842 0\npeer 4026531841 1\npeer x 1\npeer 7\n", &report);
+  ASSERT_EQ(report.peers.size(), 2u);
+  EXPECT_EQ(report.peers[0xf0000001].opened, 2u);
+  EXPECT_EQ(report.peers[0xf0000001].accepted, 1u);
+  EXPECT_EQ(report.peers[0xf0000002].opened, 0u);
+  EXPECT_EQ(report.peers[0xf0000002].accepted, 1u);
+}
+
 TEST(Look, WhatIsNoReportSaysNothing) {
   LookReport report;
   parse_look("file\nfile x y\nfile 1\npages\n\n\x01\x02nonsense\nyes what", &report);

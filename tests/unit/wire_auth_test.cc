@@ -61,6 +61,7 @@ TEST(Layout, OfThePort) {
   EXPECT_EQ(static_cast<int>(Purpose::kRedirect), 3);
   EXPECT_EQ(static_cast<int>(Purpose::kImage), 4);
   EXPECT_EQ(static_cast<int>(Purpose::kMirror), 5);
+  EXPECT_EQ(static_cast<int>(Purpose::kStandby), 6);
   EXPECT_EQ(static_cast<int>(Verdict::kOk), 0);
   EXPECT_EQ(static_cast<int>(Verdict::kRefused), 1);
   EXPECT_EQ(static_cast<int>(Verdict::kMoved), 2);

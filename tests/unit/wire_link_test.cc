@@ -281,6 +281,64 @@ TEST_F(LinkTest, TheSilentMakeRoomAndFriendsComeIn) {
   EXPECT_EQ(list.unknown(), daemons::PortServer::kMaxUnknown - 1);
 }
 
+TEST_F(LinkTest, BehindAStandbyOnlyItsOwnOpenerIsHeard) {
+  std::vector<std::string> heard;  // what came behind each kStandby
+  server_ = std::make_shared<daemons::PortServer>(io_.get_executor(), "127.0.0.1", 0, cluster_);
+  server_->start({}, [&](tcp::socket socket, wire::Caller caller) -> awaitable<void> {
+    co_await wire::answer(socket, caller, cluster_, wire::Verdict::kOk, 0);
+    auto next = co_await server_->greeted_again(socket, caller);
+    heard.push_back(next ? "conn " + std::to_string(next->data->conn.lo) : "nothing");
+  });
+  wire::ConnHeader standby;
+  standby.preamble.purpose = wire::Purpose::kStandby;
+  standby.from = {0xf0000001, 0, 0};
+  standby.to = {0xf0000002, 0, 0};
+  strcpy(standby.job, "1");
+  wire::ConnHeader good = standby;
+  good.preamble.purpose = wire::Purpose::kRedirect;
+  good.conn = {1, 2};
+  good.from.port = 5000;
+  wire::ConnHeader opens = good, another = good, other_job = good;
+  opens.preamble.purpose = wire::Purpose::kOpen;
+  another.from.ip = 0xf0000003;
+  strcpy(other_job.job, "2");
+  auto said = [&](const wire::PortStream& stream, wire::ConnHeader header) {
+    header.tag = wire::make_tag(wire::job_key(cluster_, header.job), wire::bytes_of(stream.greeting), wire::before_tag(header));
+    return std::string(reinterpret_cast<const char*>(&header), sizeof header);
+  };
+  std::string why = run([&]() -> awaitable<void> {
+    for (int i = 0; i < 8; ++i) {
+      wire::DataStream data = co_await wire::open_data(io_.get_executor(), "127.0.0.1", server_->port(), standby,
+                                                       wire::job_key(cluster_, "1"), Millis(2000));
+      wire::PortStream stream{std::move(data.socket), data.greeting};
+      std::string words = said(stream, good);
+      switch (i) {
+        case 1: words = said(stream, opens); break;
+        case 2: words = said(stream, another); break;
+        case 3: words = said(stream, other_job); break;
+        case 4: words = said(stream, standby); break;
+        case 5: words[30] ^= 1; break;
+        case 6: words.resize(50); break;
+        case 7: words.clear(); break;
+      }
+      boost::system::error_code error;
+      co_await asio::async_write(stream.socket, asio::buffer(words), asio::redirect_error(use_awaitable, error));
+      stream.socket.shutdown(tcp::socket::shutdown_send, error);
+      char end;
+      co_await asio::async_read(stream.socket, asio::buffer(&end, 1), asio::redirect_error(use_awaitable, error));
+      EXPECT_EQ(heard.size(), static_cast<size_t>(i + 1));
+    }
+  });
+  EXPECT_EQ(why, "");
+  std::vector<std::string> expected(8, "nothing");
+  expected[0] = "conn 2";
+  EXPECT_EQ(heard, expected);
+  EXPECT_EQ(server_->strangers(wire::Reason::kPurpose), 4u);
+  EXPECT_EQ(server_->strangers(wire::Reason::kTag), 1u);
+  EXPECT_EQ(server_->strangers(wire::Reason::kCut), 1u);
+  EXPECT_EQ(server_->strangers(), 6u) << "one that is closed without a word is nobody's fault";
+}
+
 TEST_F(LinkTest, AFrameThatWasAlteredEndsTheLink) {
   // Between the two ends sits somebody who flips one bit of the first frame.
   listen();
