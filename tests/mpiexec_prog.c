@@ -5,6 +5,7 @@
  *
  *   where                 every rank prints "rank R of N in CWD: TEST_A=... TEST_B=..." and its further words
  *   exit STATUS           the last rank ends with that status, after MPI_Finalize
+ *   last-words STATUS     the same, and it says something before
  *   abort STATUS          rank 1 calls MPI_Abort, the others wait for a message that never comes
  *   segv                  rank 1 crashes, the others wait
  *   wait                  all wait in MPI_Recv until somebody ends them
@@ -110,6 +111,7 @@ int main(int argc, char** argv) {
     MPI_Barrier(MPI_COMM_WORLD);
     if (rank == 0) printf("waits\n"), fflush(stdout);
     MPI_Barrier(MPI_COMM_WORLD);
+    if (rank == 1 && !strcmp(what, "last-words")) fprintf(stderr, "last words\n"), MPI_Abort(MPI_COMM_WORLD, atoi(first));
     if (rank == 1 && !strcmp(what, "abort")) MPI_Abort(MPI_COMM_WORLD, atoi(first));
     if (rank == 1 && !strcmp(what, "segv")) *(volatile int*)8 = 1;
     wait_forever();

@@ -56,7 +56,8 @@ awaitable<void> Arrivals::prepare(Link::Ptr source, proto::Prepare request) {
   arrival->image_path = request.image();
   arrival->image_id = request.image_id();
   auto before = outcomes_.find(request.vip());
-  if (before != outcomes_.end() && before->second.job != request.start().job()) outcomes_.erase(before);
+  bool again = before != outcomes_.end() && before->second.generation == request.generation();  // tried once more
+  if (before != outcomes_.end() && (again || before->second.job != request.start().job())) outcomes_.erase(before);
   auto rank = std::make_shared<Rank>(node_.io.get_executor());
   arrival->rank = rank;
   rank->spec = request.start();
@@ -67,21 +68,39 @@ awaitable<void> Arrivals::prepare(Link::Ptr source, proto::Prepare request) {
   rank->state = RankState::kArriving;
   arrivals_[rank->vip] = arrival;
   node_.ranks[rank->vip] = rank;
+  node_.standby().prepare(rank, request.peers());
+  // The streams may come, and wait, meanwhile.
+  spawn(node_.io.get_executor(), [this, arrival]() -> awaitable<void> { co_await bring_up(arrival); });
+}
+
+awaitable<void> Arrivals::bring_up(ArrivalPtr arrival) {
+  Rank::Ptr rank = arrival->rank;
   std::string why;
   try {
-    node_.launch(rank);
-    co_await wait_until(rank->changed, kHelloLimit, [&] { return rank->said_pid > 0 || rank->exited; });
-    if (rank->exited) throw std::runtime_error("the program does not start there: " + how_it_ended(rank->wait_status));
-    if (rank->said_pid <= 0) throw std::runtime_error("the program does not come under msocket there");
+    co_await node_.launch(rank);
+    co_await wait_until(rank->changed, kHelloLimit, [&] { return rank->said_pid > 0 || rank->exited || rank->state == RankState::kGone; });
+    if (rank->exited) why = "the program does not start there: " + how_it_ended(rank->wait_status);
+    else if (rank->said_pid <= 0) why = "the program does not come under msocket there";
   } catch (const std::exception& error) {
     why = error.what();
   }
-  if (why.empty()) {
-    node_.standby().prepare(rank, request.peers());
+  if (rank->state == RankState::kGone) co_return;  // thrown away meanwhile
+  if (!why.empty()) {
+    discard(arrival, "node " + node_.name() + ": " + why);
     co_return;
   }
-  discard(arrival);
-  throw std::runtime_error("node " + node_.name() + ": " + why);
+  arrival->up = true;
+  rank->changed.notify();
+  begin_filling(*arrival);
+}
+
+awaitable<void> Arrivals::arrived(proto::Arrived request) {
+  auto outcome = outcomes_.find(request.vip());
+  if (outcome != outcomes_.end() && outcome->second.generation == request.generation() && !outcome->second.why.empty())
+    throw std::runtime_error(outcome->second.why);
+  ArrivalPtr arrival = find(request.vip(), request.generation());
+  co_await wait_until(arrival->rank->changed, kForever, [&] { return arrival->up || arrival->rank->state == RankState::kGone; });
+  if (!arrival->up) throw std::runtime_error(arrival->why);
 }
 
 awaitable<void> Arrivals::accept(tcp::socket socket, wire::Caller caller) {
@@ -99,11 +118,13 @@ awaitable<void> Arrivals::accept(tcp::socket socket, wire::Caller caller) {
   ScopedFd fd(socket.release());
   if (caller.data->preamble.purpose == wire::Purpose::kImage) arrival->image = std::move(fd);
   else arrival->mirror = std::move(fd);
-  bool has_image = arrival->image || !arrival->image_path.empty();
-  if (has_image && arrival->mirror && !arrival->started) begin_filling(*arrival);
+  begin_filling(*arrival);
 }
 
+// Once all that it takes is there.
 void Arrivals::begin_filling(Arrival& arrival) {
+  bool has_image = arrival.image || !arrival.image_path.empty();
+  if (!has_image || !arrival.mirror || !arrival.up || arrival.started) return;
   arrival.started = true;
   if (!arrival.image_path.empty()) {
     int pair[2];
@@ -150,8 +171,9 @@ awaitable<void> Arrivals::handover(proto::Handover request, proto::Handover* rep
     if (!taken || rank->exited) why = "the new process does not take the connections that were made meanwhile";
   }
   if (!why.empty()) {
-    discard(arrival);
-    throw std::runtime_error("node " + node_.name() + ": " + why);
+    why = "node " + node_.name() + ": " + why;
+    discard(arrival, why);
+    throw std::runtime_error(why);
   }
   reply->set_connections(rank->restored->arg0);
   reply->set_bytes(rank->restored->arg1);
@@ -197,7 +219,7 @@ awaitable<void> Arrivals::commit(proto::Commit request) {
   }
   if (why.empty() && (rank->exited || child_has_ended(rank->pid))) why = "the new process is gone";
   if (!why.empty()) {
-    discard(arrival);
+    discard(arrival, why);
     proto::Envelope release;  // the master may have taken it all the same; the source registers its own again
     release.mutable_release_address()->set_vip(rank->vip);
     release.mutable_release_address()->set_generation(rank->generation);
@@ -208,7 +230,7 @@ awaitable<void> Arrivals::commit(proto::Commit request) {
     });
     throw std::runtime_error("node " + node_.name() + ": " + why);
   }
-  outcomes_[rank->vip] = {rank->spec.job(), rank->generation, true};
+  outcomes_[rank->vip] = {rank->spec.job(), rank->generation, true, {}};
   rank->state = RankState::kRunning;
   rank->settling = true;
   rank->awaits_home = true;
@@ -233,12 +255,12 @@ void Arrivals::call_off(const proto::CallOff& request) {
   auto it = arrivals_.find(request.vip());
   if (it == arrivals_.end() || it->second->rank->generation != request.generation()) return;
   spdlog::info("rank {} does not come after all: {}", it->second->rank->name(), request.reason());
-  discard(it->second);
+  discard(it->second, "called off");
 }
 
 awaitable<void> Arrivals::ask(proto::AskMigration request, proto::AskMigration* reply) {
   auto it = arrivals_.find(request.vip());
-  if (it != arrivals_.end() && it->second->rank->generation == request.generation()) discard(it->second);
+  if (it != arrivals_.end() && it->second->rank->generation == request.generation()) discard(it->second, "given up");
   Rank::Ptr rank = node_.find(request.vip());
   if (rank) co_await node_.wait_settled_place(rank, kFillLimit);  // its registration may be under way
   auto outcome = outcomes_.find(request.vip());
@@ -251,14 +273,15 @@ void Arrivals::link_closed(const Link::Ptr& link) {
   std::vector<ArrivalPtr> lost;
   for (auto& [vip, arrival] : arrivals_)
     if (arrival->source == link) lost.push_back(arrival);
-  for (auto& arrival : lost) discard(arrival);
+  for (auto& arrival : lost) discard(arrival, "the link to its node has closed");
 }
 
-void Arrivals::discard(const ArrivalPtr& arrival) {
+void Arrivals::discard(const ArrivalPtr& arrival, const std::string& why) {
   Rank::Ptr rank = arrival->rank;
+  arrival->why = why;
   auto it = arrivals_.find(rank->vip);
   if (it != arrivals_.end() && it->second == arrival) arrivals_.erase(it);
-  outcomes_[rank->vip] = {rank->spec.job(), rank->generation, false};
+  outcomes_[rank->vip] = {rank->spec.job(), rank->generation, false, why};
   node_.kill(rank, SIGKILL);
   node_.drop(rank);
 }

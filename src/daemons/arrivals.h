@@ -16,7 +16,10 @@ class Node;
 class Arrivals {
  public:
   explicit Arrivals(Node& node) : node_(node) {}
+  /// Returns when the program is being started.
   awaitable<void> prepare(Link::Ptr source, proto::Prepare request);
+  /// Returns when it has begun, and waits for its image.
+  awaitable<void> arrived(proto::Arrived request);
   /// A data connection for an image or from a mirror.
   awaitable<void> accept(tcp::socket socket, wire::Caller caller);
   /// Returns when the new process is filled.
@@ -35,14 +38,17 @@ class Arrivals {
     Link::Ptr source;
     ScopedFd image, mirror;
     std::string image_path, image_id;  ///< instead of a data connection
-    bool started = false;
+    bool up = false;       ///< the program has begun
+    bool started = false;  ///< and is being filled
+    std::string why;       ///< it was not, or will not be
   };
   using ArrivalPtr = std::shared_ptr<Arrival>;
   ArrivalPtr find(uint32_t vip, Generation generation) const;
   void look_ahead(const Rank::Ptr& rank);
   awaitable<void> register_here(Rank::Ptr rank);
+  awaitable<void> bring_up(ArrivalPtr arrival);
   void begin_filling(Arrival& arrival);
-  void discard(const ArrivalPtr& arrival);
+  void discard(const ArrivalPtr& arrival, const std::string& why);
 
   Node& node_;
   std::map<uint32_t, ArrivalPtr> arrivals_;
@@ -50,6 +56,7 @@ class Arrivals {
     std::string job;
     Generation generation = 0;
     bool committed = false;
+    std::string why;  ///< not
   };
   /// What became of the last arrival of each address here, for a source that has to ask.
   std::map<uint32_t, Outcome> outcomes_;

@@ -179,7 +179,9 @@ void Datagrams::tell(const Port& port, const EntryPtr& entry) {
 }
 
 awaitable<void> Datagrams::serve_moved(proto::UdpMoved notice) {
-  if (!notice.address().empty())
+  bool ended = notice.address().empty();
+  if (ended) node_.directory.forget(notice.vip());
+  else
     node_.directory.learn(notice.vip(), {notice.node(), notice.address(), static_cast<uint16_t>(notice.node_port()),
                                          notice.generation()});
   std::vector<std::pair<Port, EntryPtr>> touched;
@@ -200,7 +202,7 @@ awaitable<void> Datagrams::serve_moved(proto::UdpMoved notice) {
   }
   for (auto& [port, entry] : touched) tell(port, entry);
   // Whoever asks the new node is told of the next move by it.
-  if (notice.complete() && !touched.empty()) co_await resolve(touched.front().first, touched.front().second);
+  if (notice.complete() && !ended && !touched.empty()) co_await resolve(touched.front().first, touched.front().second);
 }
 
 proto::UdpMoved Datagrams::notice_of(const Rank& rank, const Place& place) const {
@@ -231,6 +233,16 @@ void Datagrams::changed(const Rank& rank, uint16_t port) {
     place->set_ip(it->second.real.ip);
     place->set_real_port(it->second.real.port);
   }
+  spawn(node_.io.get_executor(), [this, notice]() -> awaitable<void> { co_await serve_moved(*notice); });
+  for (const Asker& asker : askers_[rank.vip])
+    spawn(node_.io.get_executor(), [this, asker, notice]() -> awaitable<void> { co_await tell_asker(asker, *notice); });
+}
+
+// A new process of that address may begin elsewhere at once: nobody is to go on sending to where this one was.
+void Datagrams::ended(const Rank& rank) {
+  if (rank.datagrams.empty()) return;
+  auto notice = std::make_shared<proto::UdpMoved>(notice_of(rank, Place{{}, {}, 0, rank.generation}));
+  notice->set_complete(true);
   spawn(node_.io.get_executor(), [this, notice]() -> awaitable<void> { co_await serve_moved(*notice); });
   for (const Asker& asker : askers_[rank.vip])
     spawn(node_.io.get_executor(), [this, asker, notice]() -> awaitable<void> { co_await tell_asker(asker, *notice); });

@@ -37,6 +37,8 @@ class Datagrams {
   void moved_away(const Rank::Ptr& rank, const Place& to, const proto::Handover& ports);
   /// Returns when nothing of that is left here.
   awaitable<void> wait_forwarded(uint32_t vip);
+  /// The rank's process has ended for good: who has asked for its ports hears that they are closed.
+  void ended(const Rank& rank);
   /// The rank is not here any more.
   void dropped(const Rank& rank);
 

@@ -52,8 +52,10 @@ awaitable<proto::MoveReport> Mover::migrate(Rank::Ptr rank, std::string to, uint
     co_await look_first(*move);
     co_await prepare(*move);
     co_await precopy(*move, limit, tell);
-    co_await wait_for_standby(*move);
     move->over("precopy");
+    co_await wait_for_arrival(*move);
+    co_await wait_for_standby(*move);
+    move->over("start");
     co_await freeze(*move);
     move->over("freeze");
     co_await hand_over(*move);
@@ -205,6 +207,7 @@ awaitable<void> Mover::call_off(Move& move, std::string why) {
 
 // It has only held the connections so far.
 awaitable<void> Mover::end_mirror(Move& move) {
+  co_await wait_until(move.changed, Millis(5000), [&] { return !move.mirror_starting; });
   move.mailbox.reset();
   if (move.mirror > 0 && !move.mirror_exited)
     co_await wait_until(move.changed, Millis(5000), [&] { return move.mirror_exited; });

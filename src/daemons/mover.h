@@ -45,6 +45,7 @@ class Mover {
     ScopedFd image, stream;     ///< our end of the image's stream to the new process, and of its mirror's
     ScopedFd mailbox;
     pid_t mirror = -1;
+    bool mirror_starting = false;
     Precopy precopy;
     bool mirror_exited = false, drained = false;
     bool frozen_asked = false;
@@ -57,6 +58,8 @@ class Mover {
     proto::Needs needs;           ///< what a look at the process has found that it needs
     std::map<uint32_t, LookReport::Peer> peers;  ///< and with whom it has connections
     bool standby_over = false;    ///< the new ones stand by, as far as they can
+    bool arrival_over = false;    ///< the new process has begun, unless `not_arrived` says why it has not
+    std::string not_arrived;
     proto::Handover handed_over;  ///< the answer
     Event changed;
 
@@ -82,7 +85,7 @@ class Mover {
   awaitable<void> open_stream(Move& move, wire::Purpose purpose, ScopedFd* stream);
   awaitable<void> open_streams(Move& move);
   void start_mirror_soon(Move& move);
-  void start_mirror(Move& move);
+  awaitable<void> start_mirror(Move& move);
   void watch_mirror(Move& move);
   static bool mirror_is_dead(const Move& move);
   void watch_suspended(const Rank::Ptr& rank);
@@ -94,6 +97,9 @@ class Mover {
   awaitable<void> prepare_resume(Move& move, const std::string& path);
   /// Most of the memory goes while C runs.
   awaitable<void> precopy(Move& move, uint64_t limit, Precopy::Tell tell);
+  /// Hears when the new process has begun, while other things go on.
+  void ask_for_arrival(Move& move);
+  awaitable<void> wait_for_arrival(Move& move);
   /// Hears when the new connections to its peers stand by (standby.h).
   void ask_for_standby(Move& move);
   awaitable<void> wait_for_standby(Move& move);

@@ -70,7 +70,7 @@ awaitable<void> Mover::open_stream(Move& move, wire::Purpose purpose, ScopedFd* 
   stream->reset(data.socket.release());
 }
 
-void Mover::start_mirror(Move& move) {
+awaitable<void> Mover::start_mirror(Move& move) {
   int pair[2];
   if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)
     throw std::runtime_error("no descriptors left for a mirror");
@@ -82,21 +82,26 @@ void Mover::start_mirror(Move& move) {
   spec.cwd = "/";
   spec.all_descriptors = true;  // one for each of the rank's connections
   spec.fds = {{2, 2}, {theirs.get(), 3}};
-  move.mirror = spawn_process(spec).pid;
+  move.mirror = (co_await start_process(node_.io.get_executor(), spec)).pid;
   watch_mirror(move);
 }
 
 // While the destination starts the program: in a turn of the loop behind the one in which the request leaves.
 void Mover::start_mirror_soon(Move& move) {
-  asio::post(node_.io, [this, self = move.shared_from_this()] {
-    asio::post(node_.io, [this, self] {
-      if (self->off || self->mirror >= 0) return;
-      try {
-        start_mirror(*self);
-      } catch (const std::exception&) {  // it is tried again, and said, when the destination is ready
-        self->mailbox.reset();
-      }
-    });
+  move.mirror_starting = true;
+  auto over = [self = move.shared_from_this()](const std::string&) {  // what went wrong: it is tried again, and said, later
+    if (self->mirror < 0) self->mailbox.reset();
+    self->mirror_starting = false;
+    self->changed.notify();
+  };
+  asio::post(node_.io, [this, self = move.shared_from_this(), over] {
+    spawn(
+        node_.io.get_executor(),
+        [this, self, over]() -> awaitable<void> {
+          if (!self->off) co_await start_mirror(*self);
+          over({});
+        },
+        over);
   });
 }
 
@@ -116,10 +121,36 @@ awaitable<void> Mover::prepare(Move& move) {
   start_mirror_soon(move);
   co_await move.link->call(std::move(request), kPrepareLimit);
   move.over("prepare");
-  if (move.mirror < 0) start_mirror(move);
+  ask_for_arrival(move);
   ask_for_standby(move);
   co_await open_streams(move);
+  co_await wait_until(move.changed, kPrepareLimit, [&] { return !move.mirror_starting; });
+  if (move.mirror < 0) co_await start_mirror(move);
   move.over("connect");
+}
+
+void Mover::ask_for_arrival(Move& move) {
+  auto over = [self = move.shared_from_this()](const std::string& why) {
+    self->not_arrived = why;
+    self->arrival_over = true;
+    self->changed.notify();
+  };
+  spawn(
+      node_.io.get_executor(),
+      [self = move.shared_from_this(), over]() -> awaitable<void> {
+        proto::Envelope request;
+        request.mutable_arrived()->set_vip(self->rank->vip);
+        request.mutable_arrived()->set_generation(self->generation);
+        co_await self->link->call(std::move(request), kPrepareLimit);
+        over({});
+      },
+      over);
+}
+
+awaitable<void> Mover::wait_for_arrival(Move& move) {
+  co_await wait_until(move.changed, 2 * kPrepareLimit, [&] { return move.arrival_over; });
+  if (!move.arrival_over) throw std::runtime_error("node " + move.to.name() + " does not say whether the program has begun");
+  if (!move.not_arrived.empty()) throw std::runtime_error(move.not_arrived);
 }
 
 void Mover::ask_for_standby(Move& move) {
@@ -191,6 +222,7 @@ awaitable<void> Mover::precopy(Move& move, uint64_t limit, Precopy::Tell tell) {
   if (why.empty()) co_return;
   if (rank->exited || !move.link->open()) throw std::runtime_error(why);
   // The new process has not taken it: its daemon knows why.
+  co_await wait_for_arrival(move);
   proto::Envelope request;
   request.mutable_handover()->set_vip(rank->vip);
   request.mutable_handover()->set_generation(move.generation);

@@ -93,9 +93,11 @@ pid_t clone_beside(pid_t pid) {
   snprintf(number, sizeof number, "%d", pid);
   char* argv[] = {name, number, nullptr};
   char* env[] = {nullptr};
-  if (dup2(socket, 0) < 0 || chdir("/") != 0) fail(report, "msinit");
+  // The process may begin; that it has begun is heard by msinit proper.
+  char ready = 0;
+  if (write(socket, &ready, 1) != 1 || dup2(socket, 0) < 0 || chdir("/") != 0) fail(report, "msinit");
   // All but the socket goes with exec; what is not marked so must not stay open in here.
-  for (int fd = 1; fd < report; ++fd) close(fd);
+  if (report > 1) syscall(SYS_close_range, 1, report - 1, 0);
   syscall(SYS_close_range, report + 1, ~0u, 0);
   execve(program, argv, env);
   fail(report, program);

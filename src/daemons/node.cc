@@ -132,31 +132,32 @@ void Node::check_room() const {
 }
 
 // One that arrives is to be who it was; what the host does not allow it has anew.
-void Node::start_process(const Rank::Ptr& rank, SpawnSpec& spec) {
+awaitable<void> Node::start_process(Rank::Ptr rank, SpawnSpec& spec) {
   spec.identity = rank->identity;
   if (rank->identity.pid > 0 && can_have_pid(rank->identity.pid)) spec.namespaces = namespaces_here().kind;
   Spawned spawned;
   if (spec.namespaces != NamespaceKind::kNone) {
     try {
-      spawned = spawn_process(spec);
+      spawned = co_await daemons::start_process(io.get_executor(), spec);
     } catch (const std::exception& error) {
       spdlog::warn("rank {}: no namespaces of its own: {}", rank->name(), error.what());
       spec.namespaces = NamespaceKind::kNone;
     }
   }
-  if (spawned.pid < 0) spawned = spawn_process(spec);
+  if (spawned.pid < 0) spawned = co_await daemons::start_process(io.get_executor(), spec);
   rank->pid = spawned.pid;
   rank->own_namespaces = spawned.init > 0;
   if (!rank->own_namespaces) rank->identity = {.pid = rank->pid};
   else watch(spawned.init, {});
 }
 
-void Node::launch(const Rank::Ptr& rank) {
+awaitable<void> Node::launch(Rank::Ptr rank) {
   rank->streams = std::make_shared<RankStreams>(io.get_executor(), rank->spec.pmi());
   int pair[2];
   if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)
     throw std::runtime_error("no descriptors left for a rank's control channel");
-  ScopedFd ours(pair[0]), theirs(pair[1]);
+  rank->channel = std::make_shared<ProcessChannel>(io.get_executor(), ScopedFd(pair[0]));
+  ScopedFd theirs(pair[1]);
   SpawnSpec spec;
   spec.program = rank->program;
   spec.argv.assign(rank->spec.argv().begin(), rank->spec.argv().end());
@@ -171,23 +172,32 @@ void Node::launch(const Rank::Ptr& rank) {
   spec.fixed_addresses = true;
   spec.fds = rank->streams->child_fds();
   spec.fds.emplace_back(theirs.get(), wire::kControlFd);
+  std::string why;
   try {
-    start_process(rank, spec);
-  } catch (...) {
-    placement.give_back(rank->vip);
-    throw;
+    co_await start_process(rank, spec);
+  } catch (const std::exception& error) {
+    why = error.what();
+  }
+  bool dropped = rank->state == RankState::kGone;
+  if (!why.empty()) {
+    if (!dropped) placement.give_back(rank->vip);
+    throw std::runtime_error(why);
   }
   rank->streams->child_started();
-  rank->channel = std::make_shared<ProcessChannel>(io.get_executor(), std::move(ours));
   std::weak_ptr<Rank> weak = rank;
+  watch(rank->pid, [this, weak](int status) {
+    if (auto r = weak.lock()) on_exit(r, status);
+  });
+  asio::post(io, [this] { reap(); });  // it may have ended before anybody watched it
+  if (dropped) {
+    ::kill(rank->pid, SIGKILL);
+    throw std::runtime_error("called off");
+  }
   rank->channel->start(
       [this, weak](const wire::ControlRecord& record, std::vector<ScopedFd> fds) {
         if (auto r = weak.lock()) on_record(r, r->channel, record, std::move(fds));
       },
       {});
-  watch(rank->pid, [this, weak](int status) {
-    if (auto r = weak.lock()) on_exit(r, status);
-  });
 }
 
 void Node::start_streams(const Rank::Ptr& rank) {
@@ -311,6 +321,7 @@ void Node::ended(const Rank::Ptr& rank) {
   spdlog::info("rank {} has ended, status {:#x}", rank->name(), wait_status);
   rank->streams->finish();
   rank->tell_exit();
+  datagrams_->ended(*rank);
   spawn(io.get_executor(), [this, rank]() -> awaitable<void> {
     // Its last output may still wait for room in the home's window (`mpiexec ... | less`), or for the home to find it here.
     auto told = [&] { return rank->home ? rank->streams->drained() : !rank->awaits_home; };
@@ -365,15 +376,19 @@ awaitable<bool> Node::wait_settled_place(Rank::Ptr rank, Millis limit) {
 awaitable<void> Node::reap_loop() {
   for (;;) {
     co_await child_signal_.async_wait(use_awaitable);
-    std::vector<pid_t> pids;
-    for (auto& [pid, on_exit] : children_) pids.push_back(pid);
-    for (pid_t pid : pids) {
-      int status = 0;
-      if (waitpid(pid, &status, WNOHANG) != pid) continue;
-      auto on_exit = std::move(children_[pid]);
-      children_.erase(pid);
-      if (on_exit) on_exit(status);
-    }
+    reap();
+  }
+}
+
+void Node::reap() {
+  std::vector<pid_t> pids;
+  for (auto& [pid, on_exit] : children_) pids.push_back(pid);
+  for (pid_t pid : pids) {
+    int status = 0;
+    if (waitpid(pid, &status, WNOHANG) != pid) continue;
+    auto on_exit = std::move(children_[pid]);
+    children_.erase(pid);
+    if (on_exit) on_exit(status);
   }
 }
 

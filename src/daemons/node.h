@@ -47,8 +47,8 @@ class Node {
   Rank::Ptr find(const std::string& job, uint32_t rank) const;
   /// Throws when this node takes no more ranks.
   void check_room() const;
-  /// Makes the rank's streams and channel and starts its program. Throws one line for a person.
-  void launch(const Rank::Ptr& rank);
+  /// Makes the rank's streams and channel and starts its program. Throws one line for a person, also when the rank was dropped meanwhile.
+  awaitable<void> launch(Rank::Ptr rank);
   /// Starts a child that is not a rank; `on_exit` gets its wait status.
   void watch(pid_t pid, std::function<void(int)> on_exit) { children_[pid] = std::move(on_exit); }
   /// Starts the pumps between the rank and its home.
@@ -77,7 +77,7 @@ class Node {
   void on_link_closed(Link::Ptr link);
   awaitable<void> on_data(tcp::socket socket, wire::Caller caller);
   awaitable<void> start_rank(Link::Ptr home, proto::StartRank request, proto::StartRank* reply);
-  void start_process(const Rank::Ptr& rank, SpawnSpec& spec);
+  awaitable<void> start_process(Rank::Ptr rank, SpawnSpec& spec);
   void attach(const Link::Ptr& home, const proto::Attach& request);
   void on_record(const Rank::Ptr& rank, const ProcessChannel::Ptr& from, const wire::ControlRecord& record,
                  std::vector<ScopedFd> fds);
@@ -86,6 +86,7 @@ class Node {
   void on_hello(const Rank::Ptr& rank, const wire::ControlRecord& hello);
   void on_exit(const Rank::Ptr& rank, int wait_status);
   awaitable<void> reap_loop();
+  void reap();
   awaitable<void> sample_loop();
 
   std::shared_ptr<PortServer> server_;

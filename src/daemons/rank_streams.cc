@@ -112,6 +112,12 @@ awaitable<void> RankStreams::read_loop(int stream) {
     if (error || closed_) co_return;
     if (paused_) continue;
     read_available(stream);
+    // What the rank had written before it said this on PMI goes first: an MPI_Abort ends everything.
+    if (stream == kPmiOut)
+      for (int before : {kOut, kErr}) {
+        read_available(before);
+        flush(before);
+      }
     flush(stream);
   }
 }

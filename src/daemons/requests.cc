@@ -94,6 +94,7 @@ awaitable<void> Node::serve(Link::Ptr link, proto::Envelope request, proto::Enve
       break;
     }
     case proto::Envelope::kPrepare: co_await arrivals_->prepare(link, request.prepare()); break;
+    case proto::Envelope::kArrived: co_await arrivals_->arrived(request.arrived()); break;
     case proto::Envelope::kHandover:
       co_await arrivals_->handover(request.handover(), reply.mutable_handover());
       break;
@@ -136,12 +137,17 @@ awaitable<void> Node::start_rank(Link::Ptr home, proto::StartRank request, proto
   rank->vip = answer.alloc_address().address().vip();
   ranks[rank->vip] = rank;
   departed.erase(rank->vip);
+  std::string why;
   try {
-    launch(rank);
-  } catch (...) {
-    drop(rank);
-    throw;
+    co_await launch(rank);
+  } catch (const std::exception& error) {
+    why = error.what();
   }
+  if (!why.empty()) {
+    drop(rank);
+    throw std::runtime_error(why);
+  }
+  if (!rank->home) kill(rank, SIGKILL);  // gone meanwhile
   start_streams(rank);
   spdlog::info("rank {} started: {} pid {}", rank->name(), rank->program, rank->pid);
   reply->set_node(name());

@@ -17,7 +17,6 @@
 #include <algorithm>
 #include <stdexcept>
 
-#include "src/util/scoped_fd.h"
 #include "src/util/text.h"
 
 namespace msocket::daemons {
@@ -90,43 +89,63 @@ void raise_descriptor_limit() {
   setrlimit(RLIMIT_NOFILE, &all);
 }
 
-Spawned spawn_process(const SpawnSpec& spec) {
+Spawning::Spawning(const SpawnSpec& spec) : program_(spec.program), apart_(spec.namespaces != NamespaceKind::kNone) {
   int pair[2];
   if (pipe2(pair, O_CLOEXEC) != 0) throw std::runtime_error("no descriptors left for a new process");
-  ScopedFd read_end(pair[0]), write_end(pair[1]);
+  report_.reset(pair[0]);
+  ScopedFd write_end(pair[1]);
   std::vector<char*> argv = pointers(spec.argv), env = pointers(spec.env);
   std::string init = own_folder() + "/msinit";
-  bool apart = spec.namespaces != NamespaceKind::kNone;
   int highest = 2;
   for (auto [ours, theirs] : spec.fds) highest = std::max({highest, ours, theirs});
-  pid_t pid = fork();
-  if (pid < 0) throw std::runtime_error(std::string("cannot start a process: ") + strerror(errno));
-  if (pid == 0) {
-    if (apart) go_on_in_namespaces(spec.namespaces, spec.identity, init.c_str(), write_end.get());
+  child_ = fork();
+  if (child_ < 0) throw std::runtime_error(std::string("cannot start a process: ") + strerror(errno));
+  if (child_ == 0) {
+    if (apart_) go_on_in_namespaces(spec.namespaces, spec.identity, init.c_str(), write_end.get());
     become(spec, argv.data(), env.data(), write_end.get(), std::max(highest, write_end.get()));
   }
-  write_end.reset();
-  Spawned spawned;
-  if (!apart) spawned.pid = pid;
-  SpawnReport report, failure;
-  for (;;) {
-    ssize_t n = read(read_end.get(), &report, sizeof report);
-    if (n < 0 && errno == EINTR) continue;
-    if (n != sizeof report) break;
-    if (report.error && !failure.error) failure = report;
-    if (report.init > 0) spawned.init = report.init;
-    if (report.pid > 0) spawned.pid = report.pid;
+  if (!apart_) spawned_.pid = child_;
+}
+
+bool Spawning::take() {
+  SpawnReport report;
+  ssize_t n = read(report_.get(), &report, sizeof report);
+  if (n < 0 && errno == EINTR) return false;
+  if (n != sizeof report) return true;
+  if (report.error && !failure_.error) failure_ = report;
+  if (report.init > 0) spawned_.init = report.init;
+  if (report.pid > 0) spawned_.pid = report.pid;
+  return false;
+}
+
+Spawned Spawning::result() {
+  if (apart_) waitpid(child_, nullptr, 0);  // the helper
+  if (!failure_.error && spawned_.pid > 0) return spawned_;
+  if (spawned_.init > 0) {
+    kill(spawned_.init, SIGKILL);  // and with it whoever is in there
+    waitpid(spawned_.init, nullptr, 0);
   }
-  if (apart) waitpid(pid, nullptr, 0);  // the helper
-  if (!failure.error && spawned.pid > 0) return spawned;
-  if (spawned.init > 0) {
-    kill(spawned.init, SIGKILL);  // and with it whoever is in there
-    waitpid(spawned.init, nullptr, 0);
+  if (spawned_.pid > 0) waitpid(spawned_.pid, nullptr, 0);
+  if (!failure_.error) throw std::runtime_error("a new process has ended at once");
+  std::string what = failure_.what;
+  throw std::runtime_error((what == "exec" ? program_ : what) + ": " + strerror(failure_.error));
+}
+
+Spawned spawn_process(const SpawnSpec& spec) {
+  Spawning spawning(spec);
+  while (!spawning.take()) {
   }
-  if (spawned.pid > 0) waitpid(spawned.pid, nullptr, 0);
-  if (!failure.error) throw std::runtime_error("a new process has ended at once");
-  std::string what = failure.what;
-  throw std::runtime_error((what == "exec" ? spec.program : what) + ": " + strerror(failure.error));
+  return spawning.result();
+}
+
+awaitable<Spawned> start_process(asio::any_io_executor executor, const SpawnSpec& spec) {
+  Spawning spawning(spec);
+  asio::posix::stream_descriptor report(executor, fcntl(spawning.fd(), F_DUPFD_CLOEXEC, 0));
+  for (bool over = false; !over;) {
+    co_await report.async_wait(asio::posix::stream_descriptor::wait_read, use_awaitable);
+    over = spawning.take();
+  }
+  co_return spawning.result();
 }
 
 std::string find_program(const std::string& name, const std::vector<std::string>& env, const std::string& cwd) {

@@ -9,6 +9,8 @@
 #include <vector>
 
 #include "src/daemons/namespaces.h"
+#include "src/util/scoped_fd.h"
+#include "src/wire/async.h"
 
 namespace msocket::daemons {
 
@@ -30,7 +32,30 @@ struct Spawned {
   pid_t pid = -1;
   pid_t init = -1;  ///< of its pid namespace, a child of ours, too; -1: it has none of its own
 };
-/// Starts a program as a child that dies with this daemon. Throws std::runtime_error with one line: what failed and why.
+
+/// A program that is being started, as a child that dies with this daemon. The thread that makes this must live as long as the daemon.
+class Spawning {
+ public:
+  /// The child is there when this returns: what it needs may be closed. Throws std::runtime_error with one line: what failed and why.
+  explicit Spawning(const SpawnSpec& spec);
+  /// Readable when take() does not wait.
+  int fd() const { return report_.get(); }
+  /// Hears what the child says. True: that was all, result() knows.
+  bool take();
+  /// Throws as the constructor does.
+  Spawned result();
+
+ private:
+  std::string program_;
+  bool apart_;
+  pid_t child_;
+  ScopedFd report_;
+  Spawned spawned_;
+  SpawnReport failure_;
+};
+
+/// Both wait until the program proper has begun: the one lets the event loop go on meanwhile, the other does not.
+awaitable<Spawned> start_process(asio::any_io_executor executor, const SpawnSpec& spec);
 Spawned spawn_process(const SpawnSpec& spec);
 
 /// The daemon holds a few descriptors for each rank: takes what the hard limit allows. Children get the limit back that was

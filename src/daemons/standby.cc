@@ -196,6 +196,7 @@ awaitable<std::optional<wire::Caller>> Standby::park(tcp::socket& socket, const 
     rank = nullptr;
   }
   bool good = rank && (opener_moves ? rank->here() : rank->state == RankState::kArriving && rank->generation == header.to_gen);
+  if (rank && !good && !opener_moves) node_.refused(wire::Reason::kGeneration, address_of(socket));
   if (good) good = accepted_[move].size() < kMostAccepted;
   say(socket, caller, node_.config.key, good ? wire::Verdict::kOk : wire::Verdict::kRefused, good ? rank->generation : 0);
   if (!good) co_return std::nullopt;

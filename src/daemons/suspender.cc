@@ -45,7 +45,7 @@ awaitable<proto::Suspend> Mover::suspend(Rank::Ptr rank, proto::Suspend request)
     co_await look_first(*move);
     describe(*move, &kept->prepare);
     kept->prepare.set_generation(rank->generation);
-    start_mirror(*move);
+    co_await start_mirror(*move);
     int pair[2];
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0) throw std::runtime_error("no descriptors left");
     move->image.reset(pair[0]);
@@ -149,6 +149,8 @@ awaitable<void> Mover::prepare_resume(Move& move, const std::string& path) {
   prepare->set_image(path);
   prepare->set_image_id(move.rank->suspended->id);
   co_await move.link->call(std::move(request), kPrepareLimit);
+  ask_for_arrival(move);
+  co_await wait_for_arrival(move);
   co_await open_stream(move, wire::Purpose::kMirror, &move.stream);
 }
 

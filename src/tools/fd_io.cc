@@ -4,6 +4,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -81,6 +82,12 @@ awaitable<std::string> FdEnd::read_some(size_t limit) {
     if (error) break;
   }
   co_return std::string();
+}
+
+bool FdEnd::unread() const {
+  struct stat st;
+  int have = 0;
+  return fd_ >= 0 && fstat(fd_, &st) == 0 && S_ISFIFO(st.st_mode) && ioctl(fd_, FIONREAD, &have) == 0 && have > 0;
 }
 
 awaitable<bool> FdEnd::write_all(std::string data) {

@@ -30,6 +30,8 @@ class FdEnd {
   awaitable<std::string> read_some(size_t limit);
   /// False: nobody reads any more (or the disk is full), or close() was called.
   awaitable<bool> write_all(std::string data);
+  /// Written into a pipe and not yet read by whoever has its other end.
+  bool unread() const;
   void close();
   bool open() const { return fd_ >= 0; }
 

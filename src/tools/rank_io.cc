@@ -7,6 +7,7 @@
 namespace msocket {
 
 namespace {
+constexpr Millis kLastWords(1000);  // for a reader that stands still
 constexpr uint32_t kStdin = 0, kStdout = 1, kStderr = 2, kPmiFromRank = 3, kPmiToRank = 4;
 
 std::unique_ptr<FdEnd> make_end(asio::any_io_executor executor, int fd, FdEnd::Use use, bool shared) {
@@ -114,6 +115,7 @@ awaitable<void> RankIo::write_loop(Output& output) {
     std::string data = output.in.take();
     uint64_t upto = output.in.taken();
     if (output.stream == kPmiFromRank && pmi_filter_) data = pmi_filter_(data);
+    if (output.stream == kPmiFromRank && data.find("cmd=abort") != std::string::npos) co_await let_output_through();
     bool was_open = output.fd->open();
     bool taken = true;
     if (!data.empty()) taken = co_await output.fd->write_all(std::move(data));
@@ -142,6 +144,16 @@ bool RankIo::quiet() const {
   for (const Output& output : outputs_)
     if (output.writing) return false;
   return true;
+}
+
+// A pipe tells nobody that it has become empty.
+awaitable<void> RankIo::let_output_through() {
+  auto through = [this] {
+    for (const Output& output : outputs_)
+      if (output.stream != kPmiFromRank && (output.writing || output.fd->unread())) return false;
+    return true;
+  };
+  for (auto end = Clock::now() + kLastWords; !closed_ && !through() && Clock::now() < end;) co_await sleep_for(Millis(1));
 }
 
 awaitable<void> RankIo::finish(Millis limit) {

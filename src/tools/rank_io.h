@@ -72,6 +72,8 @@ class RankIo : public std::enable_shared_from_this<RankIo> {
   void send(Input& input);
   void send_ack(const Output& output);
   bool quiet() const;
+  /// Hydra ends everything at the word that is to follow, also what it has not read yet.
+  awaitable<void> let_output_through();
 
   asio::any_io_executor executor_;
   std::string job_;

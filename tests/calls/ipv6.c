@@ -89,6 +89,8 @@ void mode_ipv6(enum role role) {
   if (role == SERVER) return serve_both();
   static const struct { int family, port; } kinds[] = {{AF_INET, 0}, {AF_INET6, 0}, {AF_INET, 1}, {AF_INET6, 1}};
   ready();
+  int kept = connect_to(AF_INET, server_port); /* the server stays as long as it has this one */
+  echo_round(kept, 100);
   while (!stopping()) {
     int fds[4];
     for (int i = 0; i < 4; ++i) fds[i] = connect_to(kinds[i].family, server_port + kinds[i].port);
@@ -97,4 +99,5 @@ void mode_ipv6(enum role role) {
     for (int i = 0; i < 4; ++i) MUST(close(fds[i]) == 0);
     progress();
   }
+  MUST(close(kept) == 0);
 }
