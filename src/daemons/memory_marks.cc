@@ -28,6 +28,7 @@ constexpr struct {
 
 // "7f00-7f10 rw-p 00000000 fd:01 1234   /path with blanks"
 bool parse_head(const std::string& line, Mapping* mapping) {
+  if (line.empty() || !std::strchr("0123456789abcdef", line[0])) return false;  // most lines: names begin with a capital
   char modes[8], inode[32];
   int path = 0;
   unsigned long start, end, offset;
@@ -43,6 +44,9 @@ bool parse_head(const std::string& line, Mapping* mapping) {
 }
 
 void parse_line(const std::string& line, Mapping* mapping) {
+  // A large process has thousands of lines, and a move waits for this.
+  auto is = [&](const char* start) { return line.starts_with(start); };
+  if (!is("VmFlags:") && !is("KernelPageSize:") && !is("Shared_Clean:") && !is("Shared_Dirty:")) return;
   std::istringstream words(line);
   std::string name, word;
   uint64_t kib = 0;

@@ -50,6 +50,7 @@ awaitable<proto::MoveReport> Mover::migrate(Rank::Ptr rank, std::string to, uint
     move->over("find");
     fault_point("asked");
     co_await look_first(*move);
+    move->over("look");
     co_await prepare(*move);
     co_await precopy(*move, limit, tell);
     move->over("precopy");
