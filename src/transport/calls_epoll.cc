@@ -80,7 +80,7 @@ long do_epoll_wait(int epoll, epoll_event* events, int most, int timeout_ms, con
     }
     if (own == most) return own;
     signals = rt.signals;
-    r = own ? raw::sys(SYS_epoll_pwait, epoll, events + own, most - own, 0, mask, 8) : wait(0, left, &rt.epoch, epoch);
+    r = own ? raw::sys(SYS_epoll_pwait, epoll, events + own, most - own, 0, mask, 8) : wait(0, patience(left), &rt.epoch, epoch);
     if (r == kRedo || (r == -EINTR && rt.signals != signals && !own)) continue;
     if (r < 0) return own ? own : r;
     if (r > 0) {

@@ -138,7 +138,10 @@ long poll_slow(pollfd* fds, nfds_t count, Deadline& deadline, const sigset_t* ma
       r = raw::poll(asked, count, 0);
     } else {
       uint32_t signals = rt.signals;
-      r = kernel_ppoll(asked, count, deadline.rest(), mask, &rt.epoch, epoch);
+      timespec* rest = deadline.rest();
+      timespec soon{0, patience(-1) * (kNs / 1000)};
+      if (rt.starved && (!rest || rest->tv_sec || rest->tv_nsec > soon.tv_nsec)) rest = &soon;
+      r = kernel_ppoll(asked, count, rest, mask, &rt.epoch, epoch);
       if (r == kRedo || (r == -EINTR && rt.signals != signals)) continue;
     }
     if (r < 0 && !own) return r;

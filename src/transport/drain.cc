@@ -19,6 +19,11 @@ namespace msocket::transport {
 namespace {
 constexpr size_t kChunk = 64 * 1024;
 
+// It was perhaps the last: then the daemon is to hear that, also when a call has found out and no signal came with it.
+void maybe_settled() {
+  if (rt.settling) rt.pending = 1;
+}
+
 // A reset of the old connection, or the loss of what the mirror owed: there may be a gap.
 void end_of_old(VSocket* vs, bool reset) {
   take_out_old(vs);
@@ -26,6 +31,7 @@ void end_of_old(VSocket* vs, bool reset) {
   vs->old_fd = -1;
   vs->from_mirror = false;  // this one; other sockets' bytes may still come from there
   vs->old_ended = true;
+  maybe_settled();
   if (reset) {
     vs->reset = vs->broken = true;
     break_off(vs);
@@ -44,6 +50,7 @@ void mirror_gone() {
     if (vs->from_mirror && !vs->old_ended) end_of_old(vs, true);
     vs->from_mirror = false;
   });
+  maybe_settled();
 }
 
 }  // namespace
@@ -96,7 +103,10 @@ void drain_old(VSocket* vs, size_t most) {
       break;
     }
     char* room = vs->in.reserve(chunk);
-    if (!room) return;  // no memory now: the kernel keeps it, the next call tries again
+    if (!room) {
+      rt.starved = true;
+      return;
+    }
     long n = raw::sys(SYS_recvfrom, vs->old_fd, room, chunk, MSG_DONTWAIT, 0, 0);  // a shared one may be blocking
     if (n > 0) {
       if (!vs->broken) vs->in.added(n);  // behind a gap: nothing
@@ -109,6 +119,7 @@ void drain_old(VSocket* vs, size_t most) {
 }
 
 void drain_mirror() {
+  rt.starved = false;
   while (rt.mirror_fd >= 0) {
     if (rt.frame_have < sizeof rt.frame) {
       long n = raw::read(rt.mirror_fd, reinterpret_cast<char*>(&rt.frame) + rt.frame_have, sizeof rt.frame - rt.frame_have);
@@ -125,7 +136,10 @@ void drain_mirror() {
     if (rt.frame_left > 0) {
       char waste[4096];
       char* room = vs ? vs->in.reserve(rt.frame_left) : waste;
-      if (!room) return;
+      if (!room) {
+        rt.starved = true;
+        return;
+      }
       size_t most = vs ? rt.frame_left : (rt.frame_left < sizeof waste ? rt.frame_left : sizeof waste);
       long n = raw::read(rt.mirror_fd, room, most);
       if (n == -EINTR) continue;

@@ -95,10 +95,17 @@ void arm(int fd) {
   raw::fcntl(fd, F_SETFL, flags | O_ASYNC | O_NONBLOCK);
 }
 
+int patience(int timeout_ms) {
+  constexpr int kStarved = 100;
+  return rt.starved && (timeout_ms < 0 || timeout_ms > kStarved) ? kStarved : timeout_ms;
+}
+
 long wait_for_change(uint32_t epoch, int timeout_ms) {
-  timespec timeout{timeout_ms / 1000, (timeout_ms % 1000) * 1000000L};
+  int sleep_ms = patience(timeout_ms);
+  timespec timeout{sleep_ms / 1000, (sleep_ms % 1000) * 1000000L};
   uint32_t signals = rt.signals;
-  long r = raw::sys(SYS_futex, &rt.epoch, FUTEX_WAIT_PRIVATE, epoch, timeout_ms < 0 ? nullptr : &timeout, 0, 0);
+  long r = raw::sys(SYS_futex, &rt.epoch, FUTEX_WAIT_PRIVATE, epoch, sleep_ms < 0 ? nullptr : &timeout, 0, 0);
+  if (r == -ETIMEDOUT && sleep_ms != timeout_ms) return 0;
   if (rt.epoch != epoch || r == 0 || r == -EAGAIN) return 0;
   if (r == -EINTR && rt.signals != signals) return 0;
   return r == -ETIMEDOUT ? -ETIME : r;

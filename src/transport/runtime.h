@@ -37,6 +37,7 @@ struct Runtime {
 
   // The stream from this process's own mirror, after a move (drain.cc).
   int mirror_fd = -1;
+  bool starved = false;      ///< no memory was to be had for what had come: the kernel and the mirror keep it (patience())
   bool settling = false;     ///< after a move: the daemon has not yet been told that all is in place
   wire::MirrorFrame frame{};
   uint32_t frame_have = 0;   ///< bytes of `frame` read so far
@@ -92,6 +93,9 @@ class Section {
   SignalsWait signals_;  // around the lock
 };
 
+/// How long a call sleeps that is to wait `timeout_ms`, -1: for ever. Nothing tells a process that there is memory again, so while it
+/// is starved of that it wakes now and then and tries.
+int patience(int timeout_ms);
 /// Waits, without the lock, until something has changed since rt.epoch was `epoch`, `timeout_ms` is over (-1: never), or a
 /// signal of the program's own came. Returns 0: look again; -EINTR: the program's signal; -ETIME: timed out.
 long wait_for_change(uint32_t epoch, int timeout_ms);
