@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <sched.h>
+#include <sys/socket.h>
 
 #include "src/checkpoint/arch.h"
 #include "src/checkpoint/boot.h"
@@ -276,6 +277,10 @@ __attribute__((always_inline)) inline void take_early_pages(Boot* b, const Kept*
     wire::ImageRun run;
     next_run(b, &run);
     if (run.part == ImagePart::kState) return;
+    if (run.part == ImagePart::kSync) {  // if nobody hears it the stream's end will tell
+      raw::sys(SYS_sendto, b->image_fd, &run, sizeof run, MSG_NOSIGNAL, 0, 0);
+      continue;
+    }
     if (run.part == ImagePart::kRegion) {
       if (long r = read_exact(b->image_fd, &b->piece, sizeof b->piece); r < 0) fail(b, "the image ended early", nullptr, r);
       b->bytes += sizeof b->piece;

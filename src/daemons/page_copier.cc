@@ -44,7 +44,7 @@ PageCopier::PageCopier(TrackedMemory memory, ScopedFd stream, uint64_t limit, st
     : memory_(std::move(memory)), stream_(std::move(stream)), limit_(limit), progress_(std::move(progress)), buffer_(kBatch) {}
 
 void PageCopier::run() {
-  setsockopt(stream_.get(), SOL_SOCKET, SO_SNDTIMEO, &kStall, sizeof kStall);
+  for (int limit : {SO_SNDTIMEO, SO_RCVTIMEO}) setsockopt(stream_.get(), SOL_SOCKET, limit, &kStall, sizeof kStall);
   started_ = std::chrono::steady_clock::now();
   try {
     why_not_ = memory_.begin();
@@ -55,7 +55,7 @@ void PageCopier::run() {
     why_not_ = error.what();  // what is there is there; the freeze sees to the rest
   }
   timeval none{};
-  setsockopt(stream_.get(), SOL_SOCKET, SO_SNDTIMEO, &none, sizeof none);
+  for (int limit : {SO_SNDTIMEO, SO_RCVTIMEO}) setsockopt(stream_.get(), SOL_SOCKET, limit, &none, sizeof none);
   if (begun_) write_list();
 }
 
@@ -75,6 +75,7 @@ void PageCopier::rounds_until_small() {
     rest_before_ = progress_->rest;
     sent_before_ = bytes_;
     copy_written();
+    wait_taken();
     must_see_writes();
     uint64_t rest = memory_.written(memory_.areas().areas);
     progress_->rest = rest;
@@ -235,6 +236,15 @@ void PageCopier::send(std::vector<iovec> parts) {
   }
   progress_->sent = bytes_;
   progress_->rest = rest_before_ - std::min(rest_before_, bytes_ - sent_before_);
+}
+
+void PageCopier::wait_taken() {
+  ImageRun head{ImagePart::kSync, progress_->round, 0}, back;
+  send({{&head, sizeof head}});
+  ssize_t n;
+  while ((n = recv(stream_.get(), &back, sizeof back, MSG_WAITALL)) < 0 && errno == EINTR) {
+  }
+  if (n != sizeof back || back.part != head.part || back.addr != head.addr) throw BrokenStream("the new process does not follow");
 }
 
 void PageCopier::keep_limit() {

@@ -49,6 +49,8 @@ class PageCopier {
   void send_pages(const std::vector<Run>& pages, const char* content);
   void forget(const std::vector<Run>& runs);
   void send(std::vector<iovec> parts);
+  /// Until the other side has taken all of it: some MiB may lie in buffers, and a frozen process would wait for them.
+  void wait_taken();
   void keep_limit();
   void write_list();
 

@@ -65,6 +65,7 @@ enum class ImagePart : uint64_t {
   kRegion = 3,  ///< before kState: an ImageRegion; make room for its pages
   kDrop = 4,    ///< [addr, addr + len) holds nothing of its own any more, whatever came before
   kSum = 5,     ///< `len` is the sum of the content of the region that begins at `addr` (MSOCKET_CHECK_IMAGE)
+  kSync = 6,    ///< before kState: to be sent back, this ImageRun as it is, when all before it has been taken
 };
 
 struct ImageRun {

@@ -140,7 +140,7 @@ void image() {
   ImageRegion stack{.start = 0x7ffe00000000, .end = 0x7ffe00021000, .prot = 3, .kind = RegionKind::kStack};
   ImageStart start{.vdso_start = 0x7ffff7fc0000, .vdso_end = 0x7ffff7fc2000};
   std::string early = raw(ImageRun{ImagePart::kRegion, 0x602000, 0x2000}) + raw(data) +
-                      raw(ImageRun{ImagePart::kPages, 0x603000, 4096}) + raw(ImageRun{ImagePart::kDrop, 0x603000, 4096});
+                      raw(ImageRun{ImagePart::kPages, 0x603000, 4096}) + raw(ImageRun{ImagePart::kDrop, 0x603000, 4096}) + raw(ImageRun{ImagePart::kSync, 1, 0});
   std::string state = raw(ImageRun{ImagePart::kState, 0, 0});
   std::string head = byte(0) + raw(start) + early + state + raw(header) + raw(text) + raw(data) + raw(stack);
   write("image", "image", head + raw(ImageRun{ImagePart::kPages, 0x602000, 4096}) +
