@@ -3,6 +3,7 @@
 #include "src/daemons/standby.h"
 
 #include <spdlog/spdlog.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -23,6 +24,13 @@ constexpr size_t kMostAccepted = 4096;   // for one move
 bool alive(tcp::socket& socket) {
   char byte;
   return socket.is_open() && recv(socket.native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN;
+}
+
+// The kernel gives the lowest number that is free: a high one says that few are left, and others need them more.
+bool affordable(tcp::socket& socket) {
+  rlimit limit{};
+  getrlimit(RLIMIT_NOFILE, &limit);
+  return static_cast<rlim_t>(socket.native_handle()) < limit.rlim_cur / 2;
 }
 
 void close(tcp::socket& socket) {
@@ -130,7 +138,7 @@ awaitable<uint32_t> Standby::open(Pair pair, uint32_t count) {
           over();
         },
         [state, pair, over](const std::string& why) {
-          if (state->left) spdlog::info("to {} for {}: {}", ip_text(pair.to), ip_text(pair.from), why);
+          spdlog::debug("standby from {} to {}: {}", ip_text(pair.from), ip_text(pair.to), why);
           state->left = 0;  // what one was refused the others are, too
           over();
         });
@@ -151,6 +159,7 @@ awaitable<void> Standby::open_one(Pair pair) {
   wire::Key key = wire::job_key(node_.config.key, pair.job);
   wire::DataStream data = co_await wire::open_data(node_.io.get_executor(), pair.address, pair.port, header, key, kOpenLimit);
   if (data.answer.verdict != wire::Verdict::kOk) throw std::runtime_error("refused");
+  if (!affordable(data.socket)) throw std::runtime_error("few descriptors are left");
   if (pair.from_moves && !preparing_.count(pair.move())) throw std::runtime_error("too late");
   watch_for_death(data.socket);
   auto parked = std::make_shared<Parked>(Parked{{std::move(data.socket), data.greeting}, pair.address, pair.port});
@@ -171,10 +180,12 @@ awaitable<void> Standby::watch(Key key, ParkedPtr parked) {
 
 awaitable<wire::PortStream> Standby::port(uint32_t from, uint32_t to, uint32_t moved, Generation generation, std::string address,
                                           uint16_t port) {
-  auto all = opened_.find({{moved, generation}, from, to});
-  while (all != opened_.end() && !all->second.empty()) {
+  for (Key key{{moved, generation}, from, to};;) {
+    auto all = opened_.find(key);
+    if (all == opened_.end()) break;
     ParkedPtr parked = all->second.back();
     all->second.pop_back();
+    if (all->second.empty()) opened_.erase(all);
     tcp::socket& socket = parked->stream.socket;
     boost::system::error_code ignored;
     socket.cancel(ignored);  // watch() ends
@@ -196,8 +207,9 @@ awaitable<std::optional<wire::Caller>> Standby::park(tcp::socket& socket, const 
     rank = nullptr;
   }
   bool good = rank && (opener_moves ? rank->here() : rank->state == RankState::kArriving && rank->generation == header.to_gen);
-  if (rank && !good && !opener_moves) node_.refused(wire::Reason::kGeneration, address_of(socket));
-  if (good) good = accepted_[move].size() < kMostAccepted;
+  if (rank && !opener_moves && header.to_gen < rank->generation) node_.refused(wire::Reason::kGeneration, address_of(socket));
+  auto so_far = accepted_.find(move);
+  if (good) good = affordable(socket) && (so_far == accepted_.end() || so_far->second.size() < kMostAccepted);
   say(socket, caller, node_.config.key, good ? wire::Verdict::kOk : wire::Verdict::kRefused, good ? rank->generation : 0);
   if (!good) co_return std::nullopt;
   watch_for_death(socket);
