@@ -31,6 +31,16 @@ def installed(name):
     return path
 
 
+def closed_to_others():
+    """A folder that keeps an ordinary user away from the checkout or the installation (a clone in /root, say); None: there is none."""
+    for path in (REPO, INST):
+        while path != "/":
+            if not os.stat(path).st_mode & 0o001:
+                return path
+            path = os.path.dirname(path)
+    return None
+
+
 def wait_for(what, condition, seconds, every=0.05):
     """Returns the first true value of condition(); Failure after `seconds`."""
     end = time.monotonic() + seconds

@@ -21,6 +21,7 @@ namespace msocket::daemons {
 
 namespace {
 constexpr Millis kPrepareLimit(20000);
+constexpr int kMostLooks = 10;
 constexpr Millis kStandbyLimit(250);  // a daemon that stands still costs so much, while the rank runs
 }  // namespace
 
@@ -116,10 +117,22 @@ void Mover::watch_mirror(Move& move) {
 
 awaitable<void> Mover::prepare(Move& move) {
   move.link = co_await node_.directory.link_to(move.to.address(), static_cast<uint16_t>(move.to.port()));
-  proto::Envelope request;
-  describe(move, request.mutable_prepare());
-  start_mirror_soon(move);
-  co_await move.link->call(std::move(request), kPrepareLimit);
+  for (int looks = 1;; ++looks) {
+    proto::Envelope request;
+    describe(move, request.mutable_prepare());
+    if (looks == 1) start_mirror_soon(move);
+    std::string why;
+    try {
+      co_await move.link->call(std::move(request), kPrepareLimit);
+      break;
+    } catch (const std::exception& error) {
+      why = error.what();
+    }
+    // It runs: what it needed when it was looked at (a temporary file that still had its name) it may need no more.
+    std::string needed = move.needs.SerializeAsString();
+    if (looks < kMostLooks && move.link->open()) co_await look_first(move);
+    if (move.needs.SerializeAsString() == needed) throw std::runtime_error(why);
+  }
   move.over("prepare");
   ask_for_arrival(move);
   ask_for_standby(move);
