@@ -210,15 +210,18 @@ def one_check(test, name, method):
 
 
 def on_one_cluster(cls, names, work, options):
-    """The names of the checks that fail."""
-    failed = []
+    """The names of the checks that fail, and those that are still to run: what a failed one leaves must not fail another."""
+    failed, left = [], list(names)
     cluster = harness.Cluster(cls.nodes, folder=work, options=options)
     with cluster:
         test = cls(cluster)
         try:
             test.begin()
-            failed += [name for name in names if not one_check(test, name, getattr(test, "check_" + name))]
-            if not one_check(test, "end", test.finish):
+            while left and not failed:
+                name = left.pop(0)
+                if not one_check(test, name, getattr(test, "check_" + name)):
+                    failed.append(name)
+            if not failed and not one_check(test, "end", test.finish):
                 failed.append("end")
         finally:
             for job in Job.all:
@@ -227,7 +230,7 @@ def on_one_cluster(cls, names, work, options):
                 program.end()
             Job.all.clear()
             harness.Program.all.clear()
-    return failed
+    return failed, left
 
 
 def main(cls, title):
@@ -242,17 +245,23 @@ def main(cls, title):
         parser.error(f"no check {' '.join(unknown)}")
     names = [name for name in all_names if not options.checks or name in options.checks]
     work = tempfile.mkdtemp(prefix="msocket-")
-    failed = []
+    failed, count = [], len(names)
     try:
         if cls.apart:
             for name in names:
                 print(f"{name} ...", flush=True)
                 folder = os.path.join(work, name)
                 os.mkdir(folder)
-                if on_one_cluster(cls, [name], folder, cls.options_of.get(name, cls.options)):
+                if on_one_cluster(cls, [name], folder, cls.options_of.get(name, cls.options))[0]:
                     failed.append(name)
         else:
-            failed += on_one_cluster(cls, names, work, cls.options)
+            folder = work
+            while names:
+                failed_here, names = on_one_cluster(cls, names, folder, cls.options)
+                failed += failed_here
+                folder = os.path.join(work, f"after-{'-'.join(failed_here)}")
+                if names:
+                    os.mkdir(folder)
     except (Failure, KeyboardInterrupt) as failure:
         print(f"{title}: {str(failure) or type(failure).__name__}")
         failed.append("set-up")
@@ -261,5 +270,5 @@ def main(cls, title):
         print(f"{title}: FAILED {' '.join(failed)}")
         return 1
     shutil.rmtree(work, ignore_errors=True)
-    print(f"{title}: OK checks={len(names)}")
+    print(f"{title}: OK checks={count}")
     return 0

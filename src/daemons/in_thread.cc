@@ -28,13 +28,14 @@ awaitable<void> run_in_thread(asio::any_io_executor executor, std::function<void
     std::string why;
   };
   auto state = std::make_shared<State>(executor);
-  in_thread([state, executor, work = std::move(work)] {
+  in_thread([state, executor, work = std::move(work)]() mutable {
     std::string why;
     try {
       work();
     } catch (const std::exception& error) {
       why = error.what();
     }
+    work = nullptr;  // what it held must be gone when the one who waits goes on: an unfinished file is removed by its end
     asio::post(executor, [state, why] {
       state->why = why;
       state->done = true;

@@ -11,7 +11,7 @@ namespace msocket::daemons {
 
 /// Starts it and forgets it. The daemon's signals stay the daemon's.
 void in_thread(std::function<void()> work);
-/// Waits for it; its exception is thrown here, as std::runtime_error.
+/// Waits for it; its exception is thrown here, as std::runtime_error. By then all that `work` held has been given up.
 awaitable<void> run_in_thread(asio::any_io_executor executor, std::function<void()> work);
 
 }  // namespace msocket::daemons
