@@ -3,8 +3,10 @@
 #include "src/daemons/look.h"
 
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <fstream>
 #include <stdexcept>
 
@@ -27,7 +29,9 @@ ScopedFd file_of(const void* data, size_t size) {
 }
 
 std::string content(int fd) {
-  std::string text(wire::kLookMost, '\0');
+  struct stat st;
+  if (fstat(fd, &st) != 0) return {};
+  std::string text(std::min<size_t>(st.st_size, wire::kLookMost), '\0');
   ssize_t n = pread(fd, text.data(), text.size(), 0);
   text.resize(n < 0 ? 0 : n);
   return text;

@@ -2,9 +2,12 @@
 // SPDX-License-Identifier: MIT
 #include "src/daemons/memory_marks.h"
 
+#include <cstdlib>
 #include <cstring>
 #include <map>
-#include <sstream>
+#include <string_view>
+
+#include "src/util/text.h"
 
 namespace msocket::daemons {
 
@@ -47,21 +50,19 @@ void parse_line(const std::string& line, Mapping* mapping) {
   // A large process has thousands of lines, and a move waits for this.
   auto is = [&](const char* start) { return line.starts_with(start); };
   if (!is("VmFlags:") && !is("KernelPageSize:") && !is("Shared_Clean:") && !is("Shared_Dirty:")) return;
-  std::istringstream words(line);
-  std::string name, word;
-  uint64_t kib = 0;
-  words >> name;
-  if (name == "VmFlags:") {
-    while (words >> word) {
+  std::string_view rest = std::string_view(line).substr(line.find(':') + 1);
+  if (is("VmFlags:")) {
+    for (auto& word : split(rest, ' ')) {
       for (const auto& one : kWords)
         if (word == one.word) mapping->flags |= one.flag;
       if (word == "nr") mapping->no_reserve = true;
       if (word == "ht") mapping->huge_tlb = true;
     }
-  } else if (words >> kib) {
-    if (name == "KernelPageSize:") mapping->page_kib = kib;
-    if (name == "Shared_Clean:" || name == "Shared_Dirty:") mapping->shared_kib += kib;
+    return;
   }
+  uint64_t kib = strtoull(rest.data(), nullptr, 10);
+  if (is("KernelPageSize:")) mapping->page_kib = kib;
+  else mapping->shared_kib += kib;
 }
 
 // Of shared memory that no path leads to: it has to be this process's alone.

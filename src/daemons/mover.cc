@@ -208,7 +208,7 @@ awaitable<void> Mover::call_off(Move& move, std::string why) {
 
 // It has only held the connections so far.
 awaitable<void> Mover::end_mirror(Move& move) {
-  co_await wait_until(move.changed, Millis(5000), [&] { return !move.mirror_starting; });
+  co_await wait_until(move.changed, Millis(5000), [&] { return !move.mirror_start.under_way; });
   move.mailbox.reset();
   if (move.mirror > 0 && !move.mirror_exited)
     co_await wait_until(move.changed, Millis(5000), [&] { return move.mirror_exited; });

@@ -1,6 +1,7 @@
 // SPDX-FileCopyrightText: 2026 The msocket authors
 // SPDX-License-Identifier: MIT
 #pragma once
+#include <functional>
 #include <map>
 #include <string>
 
@@ -36,6 +37,11 @@ class Mover {
     bool committed = false;  ///< the master has the new generation; if not, it never will
     bool alive = false;      ///< and the node that has it
   };
+  /// Something that goes on beside the rest of a move.
+  struct Aside {
+    bool under_way = false;
+    std::string why;  ///< it has failed
+  };
   struct Move : std::enable_shared_from_this<Move> {
     explicit Move(asio::any_io_executor executor) : changed(executor) {}
     Rank::Ptr rank;
@@ -45,7 +51,10 @@ class Mover {
     ScopedFd image, stream;     ///< our end of the image's stream to the new process, and of its mirror's
     ScopedFd mailbox;
     pid_t mirror = -1;
-    bool mirror_starting = false;
+    Aside opening_image, opening_stream, mirror_start;
+    Aside tracking;             ///< what the rank writes is being noted, or it is known why not
+    Aside standing_by;          ///< the new connections to its peers, as far as they can
+    Aside arrival;              ///< the new process begins
     Precopy precopy;
     bool mirror_exited = false, drained = false;
     bool frozen_asked = false;
@@ -57,9 +66,6 @@ class Mover {
     std::string program;          ///< what the other side is told to run
     proto::Needs needs;           ///< what a look at the process has found that it needs
     std::map<uint32_t, LookReport::Peer> peers;  ///< and with whom it has connections
-    bool standby_over = false;    ///< the new ones stand by, as far as they can
-    bool arrival_over = false;    ///< the new process has begun, unless `not_arrived` says why it has not
-    std::string not_arrived;
     proto::Handover handed_over;  ///< the answer
     Event changed;
 
@@ -83,8 +89,11 @@ class Mover {
   void describe(Move& move, proto::Prepare* prepare);
   static void note_clocks(const Rank& rank, proto::Prepare* prepare);
   awaitable<void> open_stream(Move& move, wire::Purpose purpose, ScopedFd* stream);
-  awaitable<void> open_streams(Move& move);
-  void start_mirror_soon(Move& move);
+  awaitable<void> wait_open(Move& move, const Aside& opening, wire::Purpose purpose, ScopedFd* stream);
+  /// Begins it in the loop's next turn, unless the move has been called off by then.
+  void beside(Move& move, Aside Move::*aside, std::function<awaitable<void>(Move&)> work);
+  /// While the destination makes itself ready.
+  void meanwhile(Move& move);
   awaitable<void> start_mirror(Move& move);
   void watch_mirror(Move& move);
   static bool mirror_is_dead(const Move& move);

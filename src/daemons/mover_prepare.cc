@@ -87,23 +87,31 @@ awaitable<void> Mover::start_mirror(Move& move) {
   watch_mirror(move);
 }
 
-// While the destination starts the program: in a turn of the loop behind the one in which the request leaves.
-void Mover::start_mirror_soon(Move& move) {
-  move.mirror_starting = true;
-  auto over = [self = move.shared_from_this()](const std::string&) {  // what went wrong: it is tried again, and said, later
-    if (self->mirror < 0) self->mailbox.reset();
-    self->mirror_starting = false;
+void Mover::beside(Move& move, Aside Move::*aside, std::function<awaitable<void>(Move&)> work) {
+  (move.*aside).under_way = true;
+  auto over = [self = move.shared_from_this(), aside](const std::string& why) {
+    ((*self).*aside) = {false, why};
     self->changed.notify();
   };
-  asio::post(node_.io, [this, self = move.shared_from_this(), over] {
+  asio::post(node_.io, [this, self = move.shared_from_this(), work = std::move(work), over] {
+    if (self->off) return over("called off");
     spawn(
         node_.io.get_executor(),
-        [this, self, over]() -> awaitable<void> {
-          if (!self->off) co_await start_mirror(*self);
+        [self, work, over]() -> awaitable<void> {
+          co_await work(*self);
           over({});
         },
         over);
   });
+}
+
+// What needs no answer to Prepare, but is not to hold that up. A stream takes three round trips: one that gets there before Prepare does
+// is refused, and is tried again, as is a mirror.
+void Mover::meanwhile(Move& move) {
+  beside(move, &Move::opening_image, [this](Move& m) { return open_stream(m, wire::Purpose::kImage, &m.image); });
+  beside(move, &Move::opening_stream, [this](Move& m) { return open_stream(m, wire::Purpose::kMirror, &m.stream); });
+  beside(move, &Move::tracking, [](Move& m) { return m.precopy.track(m.rank); });
+  beside(move, &Move::mirror_start, [this](Move& m) { return start_mirror(m); });
 }
 
 void Mover::watch_mirror(Move& move) {
@@ -120,7 +128,7 @@ awaitable<void> Mover::prepare(Move& move) {
   for (int looks = 1;; ++looks) {
     proto::Envelope request;
     describe(move, request.mutable_prepare());
-    if (looks == 1) start_mirror_soon(move);
+    if (looks == 1) meanwhile(move);
     std::string why;
     try {
       co_await move.link->call(std::move(request), kPrepareLimit);
@@ -136,94 +144,53 @@ awaitable<void> Mover::prepare(Move& move) {
   move.over("prepare");
   ask_for_arrival(move);
   ask_for_standby(move);
-  co_await open_streams(move);
-  co_await wait_until(move.changed, kPrepareLimit, [&] { return !move.mirror_starting; });
+  co_await wait_open(move, move.opening_image, wire::Purpose::kImage, &move.image);
+  co_await wait_open(move, move.opening_stream, wire::Purpose::kMirror, &move.stream);
+  co_await wait_until(move.changed, kPrepareLimit, [&] { return !move.mirror_start.under_way; });
   if (move.mirror < 0) co_await start_mirror(move);
   move.over("connect");
 }
 
 void Mover::ask_for_arrival(Move& move) {
-  auto over = [self = move.shared_from_this()](const std::string& why) {
-    self->not_arrived = why;
-    self->arrival_over = true;
-    self->changed.notify();
-  };
-  spawn(
-      node_.io.get_executor(),
-      [self = move.shared_from_this(), over]() -> awaitable<void> {
-        proto::Envelope request;
-        request.mutable_arrived()->set_vip(self->rank->vip);
-        request.mutable_arrived()->set_generation(self->generation);
-        co_await self->link->call(std::move(request), kPrepareLimit);
-        over({});
-      },
-      over);
+  beside(move, &Move::arrival, [](Move& m) -> awaitable<void> {
+    proto::Envelope request;
+    request.mutable_arrived()->set_vip(m.rank->vip);
+    request.mutable_arrived()->set_generation(m.generation);
+    co_await m.link->call(std::move(request), kPrepareLimit);
+  });
 }
 
 awaitable<void> Mover::wait_for_arrival(Move& move) {
-  co_await wait_until(move.changed, 2 * kPrepareLimit, [&] { return move.arrival_over; });
-  if (!move.arrival_over) throw std::runtime_error("node " + move.to.name() + " does not say whether the program has begun");
-  if (!move.not_arrived.empty()) throw std::runtime_error(move.not_arrived);
+  co_await wait_until(move.changed, 2 * kPrepareLimit, [&] { return !move.arrival.under_way; });
+  if (move.arrival.under_way) throw std::runtime_error("node " + move.to.name() + " does not say whether the program has begun");
+  if (!move.arrival.why.empty()) throw std::runtime_error(move.arrival.why);
 }
 
 void Mover::ask_for_standby(Move& move) {
-  move.standby_over = move.peers.empty();
-  if (move.standby_over) return;
-  auto over = [self = move.shared_from_this()](uint32_t count) {
-    if (self->frozen_asked) return;
-    self->report.set_standby(count);
-    self->standby_over = true;
-    self->changed.notify();
-  };
-  spawn(
-      node_.io.get_executor(),
-      [self = move.shared_from_this(), over]() -> awaitable<void> {
-        proto::Envelope request;
-        request.mutable_standby_over()->set_vip(self->rank->vip);
-        request.mutable_standby_over()->set_generation(self->generation);
-        proto::Envelope reply = co_await self->link->call(std::move(request));
-        over(reply.standby_over().count());
-      },
-      [over](const std::string&) { over(0); });
+  if (move.peers.empty()) return;
+  beside(move, &Move::standing_by, [](Move& m) -> awaitable<void> {
+    proto::Envelope request;
+    request.mutable_standby_over()->set_vip(m.rank->vip);
+    request.mutable_standby_over()->set_generation(m.generation);
+    proto::Envelope reply = co_await m.link->call(std::move(request));
+    if (!m.frozen_asked) m.report.set_standby(reply.standby_over().count());
+  });
 }
 
 // They are no condition: what does not stand by is opened later.
 awaitable<void> Mover::wait_for_standby(Move& move) {
-  co_await wait_until(move.changed, kStandbyLimit, [&] { return move.standby_over || move.rank->exited; });
+  co_await wait_until(move.changed, kStandbyLimit, [&] { return !move.standing_by.under_way || move.rank->exited; });
 }
 
-// Both at once: each takes three round trips.
-awaitable<void> Mover::open_streams(Move& move) {
-  struct Opening {
-    bool over = false;
-    std::string why;
-  };
-  auto image = std::make_shared<Opening>(), mirror = std::make_shared<Opening>();
-  auto open = [&](std::shared_ptr<Opening> opening, wire::Purpose purpose, ScopedFd Move::*stream) {
-    auto self = move.shared_from_this();
-    spawn(
-        node_.io.get_executor(),
-        [this, self, opening, purpose, stream]() -> awaitable<void> {
-          co_await open_stream(*self, purpose, &((*self).*stream));
-          opening->over = true;
-          self->changed.notify();
-        },
-        [self, opening](const std::string& why) {
-          opening->over = true;
-          opening->why = why;
-          self->changed.notify();
-        });
-  };
-  open(image, wire::Purpose::kImage, &Move::image);
-  open(mirror, wire::Purpose::kMirror, &Move::stream);
-  co_await wait_until(move.changed, 2 * kPrepareLimit, [&] { return image->over && mirror->over; });
-  for (auto& opening : {image, mirror})
-    if (!opening->over || !opening->why.empty()) throw std::runtime_error(opening->over ? opening->why : "no stream in time");
+awaitable<void> Mover::wait_open(Move& move, const Aside& opening, wire::Purpose purpose, ScopedFd* stream) {
+  co_await wait_until(move.changed, kForever, [&] { return !opening.under_way; });  // it has a limit of its own
+  if (!*stream) co_await open_stream(move, purpose, stream);
 }
 
 awaitable<void> Mover::precopy(Move& move, uint64_t limit, Precopy::Tell tell) {
   const Rank::Ptr& rank = move.rank;
   fault_point("precopy");
+  co_await wait_until(move.changed, kForever, [&] { return !move.tracking.under_way; });
   std::string why;
   try {
     co_await move.precopy.run(rank, move.link, move.image.get(), limit, tell);

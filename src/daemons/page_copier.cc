@@ -40,15 +40,28 @@ bool is_zero(const char* page) {
 
 }  // namespace
 
-PageCopier::PageCopier(TrackedMemory memory, ScopedFd stream, uint64_t limit, std::shared_ptr<CopyProgress> progress)
-    : memory_(std::move(memory)), stream_(std::move(stream)), limit_(limit), progress_(std::move(progress)), buffer_(kBatch) {}
+PageCopier::PageCopier(TrackedMemory memory, std::shared_ptr<CopyProgress> progress)
+    : memory_(std::move(memory)), progress_(std::move(progress)), buffer_(kBatch) {}
 
-void PageCopier::run() {
+void PageCopier::track() {
+  try {
+    why_not_ = memory_.begin();
+    if (!why_not_.empty()) return;
+    must_see_writes();
+    follow_layout();
+  } catch (const std::exception& error) {
+    why_not_ = error.what();
+  }
+}
+
+void PageCopier::run(ScopedFd stream, uint64_t limit) {
+  if (!why_not_.empty()) return;
+  stream_ = std::move(stream);
+  limit_ = limit;
   for (int limit : {SO_SNDTIMEO, SO_RCVTIMEO}) setsockopt(stream_.get(), SOL_SOCKET, limit, &kStall, sizeof kStall);
   started_ = std::chrono::steady_clock::now();
   try {
-    why_not_ = memory_.begin();
-    if (why_not_.empty()) rounds_until_small();
+    rounds_until_small();
   } catch (const BrokenStream&) {
     throw;
   } catch (const std::exception& error) {
@@ -60,17 +73,14 @@ void PageCopier::run() {
 }
 
 void PageCopier::rounds_until_small() {
-  MemoryAreas found = memory_.areas();
-  wire::ImageStart start;
-  start.vdso_start = found.vdso_start;
-  start.vdso_end = found.vdso_end;
+  memory_.must_be_same_program();
   begun_ = true;
-  send({{&start, sizeof start}});
+  send({{&start_, sizeof start_}});
   uint64_t before = UINT64_MAX;
-  must_see_writes();
   for (int stuck = 0; progress_->round < kMostRounds && stuck < 2 && !progress_->stop;) {
-    ++progress_->round;
-    follow_layout();
+    // The first time it was done before: what has been mapped since is untracked, and of the next round.
+    if (++progress_->round > 1) follow_layout();
+    tell_layout();
     if (progress_->round == 1) progress_->rest = memory_.written(layout_.areas());
     rest_before_ = progress_->rest;
     sent_before_ = bytes_;
@@ -97,12 +107,25 @@ void PageCopier::follow_layout() {
   std::vector<Run> fresh = memory_.track(memory_.areas());
   forget(fresh);
   layout_.forget(fresh);
-  MemoryLayout::Change change = layout_.update(memory_.areas().areas);
+  MemoryAreas found = memory_.areas();
+  start_.vdso_start = found.vdso_start;
+  start_.vdso_end = found.vdso_end;
+  MemoryLayout::Change change = layout_.update(found.areas);
   forget(change.lost());
-  for (auto& piece : change.pieces) {
-    ImageRun head{ImagePart::kRegion, piece.start, piece.end - piece.start};
-    send({{&head, sizeof head}, {&piece, sizeof piece}});
+  untold_ = std::move(change.pieces);
+}
+
+// In one go: the other side is woken by each piece that comes alone.
+void PageCopier::tell_layout() {
+  std::vector<ImageRun> heads(untold_.size());
+  std::vector<iovec> parts;
+  for (size_t i = 0; i < untold_.size(); ++i) {
+    heads[i] = {ImagePart::kRegion, untold_[i].start, untold_[i].end - untold_[i].start};
+    parts.push_back({&heads[i], sizeof heads[i]});
+    parts.push_back({&untold_[i], sizeof untold_[i]});
   }
+  send(std::move(parts));
+  untold_.clear();
 }
 
 // The other side must not keep pages of which we no longer know that they are right: at the end nobody would tell it.
@@ -113,10 +136,9 @@ void PageCopier::forget(const std::vector<Run>& runs) {
     sent_.each_part(run.start, run.end, [&](uint64_t start, uint64_t end, bool sent) {
       if (sent) parts.push_back({start, end});
     });
-  for (const Run& part : parts) {
-    ImageRun head{ImagePart::kDrop, part.start, part.end - part.start};
-    send({{&head, sizeof head}});
-  }
+  std::vector<ImageRun> heads;
+  for (const Run& part : parts) heads.push_back({ImagePart::kDrop, part.start, part.end - part.start});
+  if (!heads.empty()) send({{heads.data(), heads.size() * sizeof heads[0]}});
   sent_.remove(parts);
 }
 

@@ -28,12 +28,15 @@ struct BrokenStream : std::runtime_error {
 /// (doc/migration.md). To be used in a thread of its own. The tracking lasts as long as this object.
 class PageCopier {
  public:
-  /// `stream` is a socket, blocking. `limit`: bytes per second, 0: none.
-  PageCopier(TrackedMemory memory, ScopedFd stream, uint64_t limit, std::shared_ptr<CopyProgress> progress);
-  /// Returns when the rest is small or stops shrinking. Throws BrokenStream.
-  void run();
+  PageCopier(TrackedMemory memory, std::shared_ptr<CopyProgress> progress);
+  /// From here on what the process writes is noted. Needs no destination yet, and the process pays nothing before run().
+  void track();
+  /// `stream` is a socket, blocking. `limit`: bytes per second, 0: none. Returns when the rest is small or stops shrinking. Throws
+  /// BrokenStream.
+  void run(ScopedFd stream, uint64_t limit);
   bool begun() const { return begun_; }              ///< the image's start is in the stream
   const std::string& why_not() const { return why_not_; }  ///< one line, when this kernel or this process cannot have it
+  const std::shared_ptr<CopyProgress>& progress() const { return progress_; }
   uint32_t rounds() const { return progress_->round; }
   uint64_t bytes() const { return bytes_; }          ///< of the image
   /// What has been sent, as wire::SentRun, for the frozen process to read.
@@ -44,6 +47,7 @@ class PageCopier {
   void rounds_until_small();
   void must_see_writes();
   void follow_layout();
+  void tell_layout();
   void copy_written();
   void copy_batch(const std::vector<Run>& pages);
   void send_pages(const std::vector<Run>& pages, const char* content);
@@ -56,7 +60,7 @@ class PageCopier {
 
   TrackedMemory memory_;
   ScopedFd stream_, list_;
-  uint64_t limit_;
+  uint64_t limit_ = 0;
   std::shared_ptr<CopyProgress> progress_;
   bool begun_ = false;
   std::string why_not_;
@@ -64,6 +68,8 @@ class PageCopier {
   uint64_t rest_before_ = 0, sent_before_ = 0;  // at the round's begin, for the progress
   std::chrono::steady_clock::time_point started_;
   MemoryLayout layout_;
+  wire::ImageStart start_;
+  std::vector<wire::ImageRegion> untold_;  ///< pieces of the layout that the other side has not been told of
   PageSet sent_;                 ///< what the other side has as it was when it was read
   std::vector<Run> sent_now_;    ///< in this round
   std::vector<char> buffer_;

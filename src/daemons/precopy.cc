@@ -25,6 +25,8 @@ bool precopy_wanted() {
 }
 
 void Precopy::end() {
+  ended_ = true;
+  if (asked_) asked_->changed.notify();
   if (copier_) in_thread([copier = std::move(copier_)]() mutable { copier.reset(); });
 }
 
@@ -38,28 +40,39 @@ void Precopy::report(proto::MoveReport* report) const {
   report->set_precopy_ms(ms_);
 }
 
-awaitable<void> Precopy::run(Rank::Ptr rank, Link::Ptr to, int image, uint64_t limit, Tell tell) {
-  auto started = Clock::now();
+awaitable<void> Precopy::track(Rank::Ptr rank) {
+  why_not_.clear();
+  too_early_ = rank->settling;
   if (!precopy_wanted()) why_not_ = "switched off (MSOCKET_PRECOPY)";
   // What its peers still send on the old ways it takes into its memory: that grows for as long as it runs.
-  else if (rank->settling) why_not_ = "connections are still on their way from its last move";
+  else if (too_early_) why_not_ = "connections are still on their way from its last move";
   if (!why_not_.empty()) co_return;
+  asked_ = rank;
   rank->tracked.reset();
   rank->tracking = true;
   wire::ControlRecord record;
   record.type = wire::Control::kTrack;
   rank->channel->send(record);
-  co_await wait_until(rank->changed, kTrackLimit, [&] { return rank->tracked || rank->exited; });
+  co_await wait_until(rank->changed, kTrackLimit, [&] { return rank->tracked || rank->exited || ended_; });
   rank->tracking = false;
-  if (rank->exited) throw std::runtime_error("it has ended");
+  asked_.reset();
   auto tracked = std::move(rank->tracked);
   if (!tracked) why_not_ = "its process does not answer";
   else if (tracked->error) why_not_ = std::string("no userfaultfd: ") + strerror(tracked->error);
-  if (!why_not_.empty()) co_return;
+  if (!why_not_.empty() || ended_) co_return;
+  copier_ = std::make_shared<PageCopier>(TrackedMemory(rank->pid, std::move(tracked->fd)), std::make_shared<CopyProgress>());
+  std::function<void()> work = [copier = copier_] { copier->track(); };
+  co_await run_in_thread(co_await asio::this_coro::executor, std::move(work));
+}
 
-  auto progress = std::make_shared<CopyProgress>();
-  auto copier = std::make_shared<PageCopier>(TrackedMemory(rank->pid, std::move(tracked->fd)),
-                                             ScopedFd(fcntl(image, F_DUPFD_CLOEXEC, 0)), limit, progress);
+awaitable<void> Precopy::run(Rank::Ptr rank, Link::Ptr to, int image, uint64_t limit, Tell tell) {
+  auto started = Clock::now();
+  if (too_early_) co_await track(rank);
+  if (rank->exited) throw std::runtime_error("it has ended");
+  if (!copier_) co_return;
+  auto copier = copier_;
+  auto progress = copier->progress();
+  auto stream = std::make_shared<ScopedFd>(fcntl(image, F_DUPFD_CLOEXEC, 0));
   struct State {
     explicit State(asio::any_io_executor e) : changed(e) {}
     Event changed;
@@ -71,7 +84,7 @@ awaitable<void> Precopy::run(Rank::Ptr rank, Link::Ptr to, int image, uint64_t l
   in_thread([=] {
     std::string broken;
     try {
-      copier->run();
+      copier->run(std::move(*stream), limit);
     } catch (const std::exception& error) {
       broken = error.what();
     }
@@ -81,7 +94,6 @@ awaitable<void> Precopy::run(Rank::Ptr rank, Link::Ptr to, int image, uint64_t l
       state->changed.notify();
     });
   });
-  copier_ = copier;
   while (!state->done) {
     co_await wait_until(state->changed, kTellEvery, [&] { return state->done; });
     if (!state->done && (rank->exited || !to->open()) && !progress->stop.exchange(true)) shutdown(image, SHUT_RDWR);

@@ -18,9 +18,12 @@ class Precopy {
   Precopy() = default;
   Precopy(const Precopy&) = delete;
   ~Precopy() { end(); }
-  /// The tracking is over.
+  /// The tracking is over; what is under way ends soon.
   void end();
-  /// Copies the running rank's memory into `image`, the stream to its new process behind `to`. Throws one line when the move
+  /// Begins it: needs no destination, copies nothing, and C notices nothing. Never throws: what this rank or this kernel cannot do is
+  /// told by run().
+  awaitable<void> track(Rank::Ptr rank);
+  /// Behind track(). Copies the running rank's memory into `image`, the stream to its new process behind `to`. Throws one line when the move
   /// cannot go on; what only this rank or this kernel cannot do goes into the report.
   awaitable<void> run(Rank::Ptr rank, Link::Ptr to, int image, uint64_t limit, Tell tell);
   /// Descriptor of the list for kFreeze; -1: the image has not begun.
@@ -29,6 +32,9 @@ class Precopy {
 
  private:
   std::shared_ptr<PageCopier> copier_;
+  Rank::Ptr asked_;  ///< to lend a userfaultfd
+  bool ended_ = false;
+  bool too_early_ = false;   ///< it had not settled; it may have since
   std::string why_not_;
   double ms_ = 0;
 };

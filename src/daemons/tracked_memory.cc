@@ -69,12 +69,16 @@ long TrackedMemory::scan(ScanRequest& request) const {
 MemoryAreas TrackedMemory::areas() const {
   auto text = read_file(file("maps"));
   if (!text || text->empty()) throw std::runtime_error("it has ended");
-  // What is there now may be the beginning of another program. What is tracked has died with the one before.
+  must_be_same_program();  // what was read may be the beginning of another
+  return copyable_areas(*text);
+}
+
+// What is tracked dies with the program.
+void TrackedMemory::must_be_same_program() const {
   uffdio_writeprotect none{};
   none.range = {0, kPageSize};
   if (ioctl(userfault_.get(), UFFDIO_WRITEPROTECT, &none) != 0 && errno == ESRCH)
     throw std::runtime_error("it has become another program (exec)");
-  return copyable_areas(*text);
 }
 
 std::vector<PageSet::Run> TrackedMemory::track(const MemoryAreas& found) {

@@ -23,6 +23,8 @@ class TrackedMemory {
   /// nullptr, or why the kernel cannot do it.
   std::string begin();
   MemoryAreas areas() const;
+  /// Throws when it has called exec.
+  void must_be_same_program() const;
   /// Registers what of the areas is not tracked yet. Returns that: whatever was known of its pages is worth nothing.
   std::vector<PageSet::Run> track(const MemoryAreas& found);
   /// Pages of [*at, end), a part of the area, that were written since they were found last, ascending; from now on they count as not written. *at moves
