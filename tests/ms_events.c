@@ -23,13 +23,17 @@ static int ready(int fd, int ms) {
   return poll(&p, 1, ms) == 1;
 }
 
-/* pipes and eventfds in an epoll set, with what is in them */
-static int ends[2], counter, semaphore, set;
+/* pipes and eventfds in an epoll set, with what is in them; pipes whose other end nobody has any more */
+static int ends[2], counter, semaphore, set, last_reader, last_writer;
 static int hold_pipes(void) {
   struct epoll_event event = {.events = EPOLLIN, .data.u64 = 0x1234567812345678};
   MUST(!pipe2(ends, O_NONBLOCK | O_CLOEXEC) && write(ends[1], "inside", 6) == 6);
   MUST((counter = eventfd(5, EFD_NONBLOCK)) >= 0 && (semaphore = eventfd(2, EFD_SEMAPHORE | EFD_NONBLOCK)) >= 0);
   MUST((set = epoll_create1(EPOLL_CLOEXEC)) >= 0 && !epoll_ctl(set, EPOLL_CTL_ADD, ends[0], &event));
+  int left[2], right[2];
+  MUST(!pipe(left) && write(left[1], "leftover", 8) == 8 && !close(left[1]) && !pipe(right) && !close(right[0]));
+  last_reader = left[0];
+  last_writer = right[1];
   return 1;
 }
 static int check_pipes(void) {
@@ -42,10 +46,17 @@ static int check_pipes(void) {
   MUST(read(counter, &value, 8) == 8 && value == 5 && write(counter, &value, 8) == 8);
   MUST(read(semaphore, &value, 8) == 8 && value == 1 && write(semaphore, &value, 8) == 8);
   MUST((fcntl(ends[0], F_GETFL) & O_NONBLOCK) && fcntl(ends[0], F_GETFD) == FD_CLOEXEC);
+  static size_t had;  /* a byte each time, until the end comes */
+  MUST(read(last_reader, text, 1) == (had < 8) && (had == 8 || text[0] == "leftover"[had++]));
+  struct pollfd broken = {last_writer, POLLOUT, 0};
+  MUST(signal(SIGPIPE, SIG_IGN) != SIG_ERR && poll(&broken, 1, 0) == 1 && broken.revents & POLLERR);
+  MUST(write(last_writer, "x", 1) < 0 && errno == EPIPE);
   return 1;
 }
 static int free_pipes(void) {
   MUST(!close(ends[0]) && !close(ends[1]) && !close(counter) && !close(semaphore) && !close(set));
+  MUST(read(last_reader, (char[16]){0}, 16) <= 8 && read(last_reader, (char[1]){0}, 1) == 0);
+  MUST(!close(last_reader) && !close(last_writer));
   return 1;
 }
 

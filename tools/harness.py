@@ -283,9 +283,11 @@ def keep_evidence(cluster, programs):
 
     for what in ("ps", "nodes"):
         save(f"msctl-{what}", [os.path.join(INST, "bin/msctl"), what, "--json"], 20)
-    save("sockets-here", ["ss", "-tanp"])
+    save("sockets-here", ["ss", "-tanpoei"])
     for node in cluster.names:
-        save(f"sockets-{node}", [os.path.join(REPO, "tools/cluster"), "--dir", cluster.dir, "exec", node, "ss", "-tanp"])
+        inside = [os.path.join(REPO, "tools/cluster"), "--dir", cluster.dir, "exec", node]
+        save(f"sockets-{node}", inside + ["ss", "-tanpoei"])
+        save(f"counters-{node}", inside + ["nstat", "-a", "-s"])
     for pid, exe in pids_of(programs):
         name = f"{os.path.basename(exe)}-{pid}"
         save(f"status-{name}", ["sh", "-c", f"cat /proc/{pid}/status; cat /proc/{pid}/wchan; echo; ls -l /proc/{pid}/fd"])

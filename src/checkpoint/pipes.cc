@@ -1,10 +1,11 @@
 // SPDX-FileCopyrightText: 2026 The msocket authors
 // SPDX-License-Identifier: MIT
 //
-// Pipes whose both ends are in the process itself (the self-pipe of an event loop), with what is in them. A pipe that leads to
-// another process keeps its process where it is.
+// Pipes whose both ends are in the process itself (the self-pipe of an event loop), with what is in them, and those whose other end
+// nobody has any more. A pipe that leads to another process keeps its process where it is.
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 
@@ -23,6 +24,7 @@ struct Pipe {
   int reader, writer;  ///< the first number of each end, -1: none
   long capacity, size;
   char* content;
+  int either() const { return reader < 0 ? writer : reader; }
 };
 struct End {
   int fd, pipe;
@@ -43,9 +45,16 @@ void refuse(Refusal* why, int fd, const char* reason) {
   why->end();
 }
 
+// The kernel tells by an event that needs no asking for: a reader that no writer is left, a writer that no reader is.
+bool other_end_is_gone(const Pipe& pipe) {
+  pollfd p{pipe.either(), 0, 0};
+  return raw::poll(&p, 1, 0) == 1 && (p.revents & (pipe.reader < 0 ? POLLERR : POLLHUP));
+}
+
 // A look at what is in the pipe that takes nothing out: tee into another one.
 bool take_content(Pipe* pipe) {
   int size = 0, scratch[2];
+  if (pipe->reader < 0) return true;  // nobody can read it
   if (raw::sys(SYS_ioctl, pipe->reader, FIONREAD, &size) != 0) return false;
   pipe->size = size;
   if (size == 0) return true;
@@ -88,14 +97,13 @@ bool claim(const Descriptor& d, Refusal* why) {
 
 void look(Refusal* why) {
   for (int i = 0; i < pipe_count; ++i)
-    if (all[i].reader < 0 || all[i].writer < 0)
-      refuse(why, all[i].reader < 0 ? all[i].writer : all[i].reader, "to another process");
+    if ((all[i].reader < 0 || all[i].writer < 0) && !other_end_is_gone(all[i])) refuse(why, all[i].either(), "to another process");
 }
 
 void take(Refusal* why) {
   for (int i = 0; i < pipe_count; ++i) {
-    all[i].capacity = raw::fcntl(all[i].reader, F_GETPIPE_SZ);
-    if (!take_content(&all[i])) refuse(why, all[i].reader, "whose content cannot be read");
+    all[i].capacity = raw::fcntl(all[i].either(), F_GETPIPE_SZ);
+    if (!take_content(&all[i])) refuse(why, all[i].either(), "whose content cannot be read");
   }
 }
 
@@ -119,7 +127,7 @@ bool restore(Refusal* why) {
       transport::close_own(made[1]);
     }
     if (!good) {
-      refuse(why, pipe.reader, "that cannot be made again");
+      refuse(why, pipe.either(), "that cannot be made again");
       return false;
     }
   }

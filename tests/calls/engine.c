@@ -224,8 +224,12 @@ static void idle(void) {
 static void loop(int write_end) {
   for (unsigned turn = 0;; ++turn) {
     int stop = role == CLIENT && stopping();
-    if (role == CLIENT && stop && open_now == 0) return;
-    if (role == SERVER && ever >= most && open_now == 0 && stopping()) return;
+    if (role == CLIENT && stop && open_now == 0) {
+      client_ended(1);
+      return;
+    }
+    /* Not before: a client that has not seen yet that it is to stop makes its connections anew. */
+    if (role == SERVER && ever >= most && open_now == 0 && client_ended(0)) return;
     int sure = -1;
     for (int i = FIRST; i < count; ++i) {
       struct connection* c = &connections[i];
