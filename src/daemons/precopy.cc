@@ -60,9 +60,14 @@ awaitable<void> Precopy::track(Rank::Ptr rank) {
   if (!tracked) why_not_ = "its process does not answer";
   else if (tracked->error) why_not_ = std::string("no userfaultfd: ") + strerror(tracked->error);
   if (!why_not_.empty() || ended_) co_return;
-  copier_ = std::make_shared<PageCopier>(TrackedMemory(rank->pid, std::move(tracked->fd)), std::make_shared<CopyProgress>());
-  std::function<void()> work = [copier = copier_] { copier->track(); };
-  co_await run_in_thread(co_await asio::this_coro::executor, std::move(work));
+  auto copier = std::make_shared<PageCopier>(TrackedMemory(rank->pid, std::move(tracked->fd)), std::make_shared<CopyProgress>());
+  std::function<void()> work = [copier] { copier->track(); };
+  try {
+    co_await run_in_thread(co_await asio::this_coro::executor, std::move(work));
+    if (!ended_) copier_ = std::move(copier);
+  } catch (const std::exception& error) {
+    why_not_ = error.what();
+  }
 }
 
 awaitable<void> Precopy::run(Rank::Ptr rank, Link::Ptr to, int image, uint64_t limit, Tell tell) {
