@@ -4,6 +4,7 @@
 
 import collections
 import json
+import math
 import os
 import re
 import subprocess
@@ -29,6 +30,11 @@ def recorded(path):
                 try:
                     row = json.loads(line)
                     rows.append({key: row[key] for key in ("bench", "metric", "value", "unit")})
+                    value = row["value"]
+                    if not all(isinstance(row[key], str) for key in ("bench", "metric")):
+                        raise ValueError
+                    if value is not None and (type(value) not in (int, float) or not math.isfinite(value)):
+                        raise ValueError
                 except (ValueError, KeyError, TypeError):
                     raise Failure(f"{path}, line {number}: not a line of results: {line.strip()[:60]}") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -91,12 +97,17 @@ def by_memory(rows, what, dirty):
     return found
 
 
-def draw(rows, folder):
-    """Returns the paths of the files. Throws Failure."""
+def make(folder):
+    """Throws Failure."""
     try:
         os.makedirs(folder, exist_ok=True)
     except OSError as error:
         raise Failure(f"{folder}: {error.strerror}") from None
+
+
+def draw(rows, folder):
+    """Returns the paths of the files. Throws Failure."""
+    make(folder)
     paths = []
     for bench, title in RATIOS.items():
         if series := by_size(rows, bench):
