@@ -45,23 +45,15 @@ class NodeLeft:
         return found
 
     def sockets(self):
-        """TCP sockets, apart from the daemon's and from what is the kernel's memory of a closed one: TIME-WAIT, and FIN-WAIT-2 of no
-        process when its other end is gone. A reset may get lost (packets pass each other between two processors, and one out of
-        its place is not answered twice in half a second); then the kernel drops its end after tcp_fin_timeout, as with any program."""
+        """TCP sockets, apart from the daemon's and from TIME-WAIT, which is the kernel's memory of a closed one."""
         found = []
         for line in self.cluster.exec(self.node, "ss", "-Htanp").stdout.splitlines():
             parts = line.split()
             if parts[0] == "TIME-WAIT" or f"pid={self.daemon}," in line:
                 continue
-            if parts[0] == "FIN-WAIT-2" and "pid=" not in line and not self.other_end(*parts[3:5]):
-                continue
             if self.namespace or parts[3].rpartition(":")[0] == self.address:
                 found.append(f"socket {' '.join(parts)}")
         return found
-
-    def other_end(self, local, peer):
-        return any(line.split()[3:5] == [peer, local]
-                   for name in self.cluster.names for line in self.cluster.exec(name, "ss", "-Htan").stdout.splitlines())
 
     def files(self):
         """How many the daemon has open of each kind. Its TCP links to other daemons come and go: sockets() sees those."""
