@@ -21,6 +21,7 @@
 #include <thread>
 
 #include "src/tools/signals.h"
+#include "src/util/scoped_fd.h"
 
 namespace msocket {
 
@@ -209,9 +210,15 @@ PrivateCluster::Child PrivateCluster::launch(const std::string& name, const std:
   Child child;
   child.name = name;
   child.log = session_.path((name.find('/') == std::string::npos ? name : "node") + ".log");
-  int log = open(child.log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-  int in[2];
-  if (log < 0 || pipe2(in, O_CLOEXEC) != 0) throw std::runtime_error(child.log + ": " + std::strerror(errno));
+  ScopedFd log(open(child.log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
+  int ends[2];
+  if (!log || pipe2(ends, O_CLOEXEC) != 0) throw std::runtime_error(child.log + ": " + std::strerror(errno));
+  ScopedFd in(ends[0]), lifeline(ends[1]);
+  // Before there is a child: one that ends at once, as ssh without its host, has its own say about it. Far below a pipe's
+  // 64 KiB, so that this does not wait for a reader.
+  std::string line = config_to_json(config) + "\n\n";
+  if (write(lifeline.get(), line.data(), line.size()) != static_cast<ssize_t>(line.size()))
+    throw std::runtime_error(name + ": " + std::strerror(errno));
   std::vector<char*> argv;
   for (const std::string& word : command) argv.push_back(const_cast<char*>(word.c_str()));
   argv.push_back(nullptr);
@@ -221,20 +228,14 @@ PrivateCluster::Child PrivateCluster::launch(const std::string& name, const std:
     setsid();  // Ctrl-C is for mpiexec alone
     prepare_child();
     unsetenv("MSOCKET_HOME");
-    dup2(in[0], 0);
-    dup2(out >= 0 ? out : log, 1);
-    dup2(log, 2);
+    dup2(in.get(), 0);
+    dup2(out >= 0 ? out : log.get(), 1);
+    dup2(log.get(), 2);
     execvp(argv[0], argv.data());
     dprintf(2, "%s: %s\n", argv[0], std::strerror(errno));
     _exit(127);
   }
-  close(in[0]);
-  close(log);
-  child.lifeline = in[1];
-  std::string line = config_to_json(config) + "\n\n";
-  // Far below a pipe's 64 KiB: this does not wait for the reader.
-  if (write(child.lifeline, line.data(), line.size()) != static_cast<ssize_t>(line.size()))
-    throw std::runtime_error(name + ": " + std::strerror(errno));
+  child.lifeline = lifeline.release();
   return child;
 }
 
