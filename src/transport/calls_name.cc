@@ -33,20 +33,16 @@ long do_fcntl(int fd, int command, long argument) {
 }
 
 long do_ioctl(int fd, unsigned long request, long argument) {
-  if ((kind_of(fd) & kReadSlow) && request == FIONREAD) {
-    Section section;
-    if (VSocket* vs = vsocket_of[fd]; vs && vs->datagram == Datagram::kVirtual) {
-      *reinterpret_cast<int*>(argument) = static_cast<int>(next_size_udp(vs));
-      return 0;
-    }
-    // What has come over the new connection is not the next to be read: it does not count yet.
-    if (VSocket* vs = vsocket_of[fd]) {
-      drain_all();
-      int* there = reinterpret_cast<int*>(argument);
-      if (vs->shared && vs->old_fd >= 0 && vs->in.size() == 0) return raw::sys(SYS_ioctl, vs->old_fd, request, argument);
-      if (vs->state > ConnState::kEstablished) return *there = static_cast<int>(vs->in.size()), 0;
-    }
-  }
+  if (!kind_of(fd) || request != FIONREAD) return raw::sys(SYS_ioctl, fd, request, argument);
+  Section section;
+  VSocket* vs = kind_of(fd) & kReadSlow ? vsocket_of[fd] : nullptr;
+  if (!vs) return raw::sys(SYS_ioctl, fd, request, argument);
+  int* there = reinterpret_cast<int*>(argument);
+  if (vs->datagram == Datagram::kVirtual) return *there = static_cast<int>(next_size_udp(vs)), 0;
+  drain_all();
+  if (vs->shared && vs->old_fd >= 0 && vs->in.size() == 0) return raw::sys(SYS_ioctl, vs->old_fd, request, argument);
+  // What has come over the new connection is not the next to be read: it does not count yet.
+  if (vs->state > ConnState::kEstablished) return *there = static_cast<int>(vs->in.size()), 0;
   return raw::sys(SYS_ioctl, fd, request, argument);
 }
 

@@ -133,17 +133,14 @@ long poll_slow(pollfd* fds, nfds_t count, Deadline& deadline, const sigset_t* ma
         }
       }
     }
-    long r;
-    if (own || deadline.zero()) {
-      r = raw::poll(asked, count, 0);
-    } else {
-      uint32_t signals = rt.signals;
-      timespec* rest = deadline.rest();
-      timespec soon{0, patience(-1) * (kNs / 1000)};
-      if (rt.starved && (!rest || rest->tv_sec || rest->tv_nsec > soon.tv_nsec)) rest = &soon;
-      r = kernel_ppoll(asked, count, rest, mask, &rt.epoch, epoch);
-      if (r == kRedo || (r == -EINTR && rt.signals != signals)) continue;
-    }
+    // Also when it does not wait: what was to be asked of each number holds only while nothing has changed. A process that moves in
+    // between would ask a socket about which the kernel has nothing to tell yet, and that is an end.
+    uint32_t signals = rt.signals;
+    timespec none{}, soon{0, patience(-1) * (kNs / 1000)};
+    timespec* rest = own ? &none : deadline.rest();
+    if (!own && rt.starved && (!rest || rest->tv_sec || rest->tv_nsec > soon.tv_nsec)) rest = &soon;
+    long r = kernel_ppoll(asked, count, rest, mask, &rt.epoch, epoch);
+    if (r == kRedo || (r == -EINTR && rt.signals != signals)) continue;
     if (r < 0 && !own) return r;
     int ready = 0;
     for (nfds_t i = 0; r > 0 && i < count; ++i) {
