@@ -69,7 +69,7 @@ class Moving(harness.Program):
             except OSError:
                 return 0  # it is just ending: must_run will say so
         before = count()
-        harness.wait_for(f"{more} bytes more through {self.label}", lambda: count() >= before + more, 60, 0.002)
+        harness.wait_for(f"{more} bytes more through {self.label}", lambda: count() >= before + more, 30, 0.002)
 
     def must_have_moved(self, times):
         moved = self.cluster.settled(self.job, self.number)["generation"]
