@@ -150,8 +150,8 @@ class Test:
     options = ()      # for tools/cluster
     given = None      # the command line, with what more_options(parser), if there is one, has added
     where = None      # in a check: what is being tried, for when it fails
-    apart = False     # each check has a cluster of its own, with options_of[check] besides
-    options_of = {}
+    apart = False     # each check has a cluster of its own
+    options_of = {}   # check: options for tools/cluster that it needs; it has a cluster of its own
 
     def __init__(self, cluster):
         self.cluster = cluster
@@ -247,21 +247,20 @@ def main(cls, title):
     work = tempfile.mkdtemp(prefix="msocket-")
     failed, count = [], len(names)
     try:
-        if cls.apart:
-            for name in names:
-                print(f"{name} ...", flush=True)
-                folder = os.path.join(work, name)
+        for name in [name for name in names if cls.apart or name in cls.options_of]:
+            print(f"{name} ...", flush=True)
+            folder = os.path.join(work, name)
+            os.mkdir(folder)
+            if on_one_cluster(cls, [name], folder, cls.options_of.get(name, cls.options))[0]:
+                failed.append(name)
+            names.remove(name)
+        folder = work
+        while names:
+            failed_here, names = on_one_cluster(cls, names, folder, cls.options)
+            failed += failed_here
+            folder = os.path.join(work, f"after-{'-'.join(failed_here)}")
+            if names:
                 os.mkdir(folder)
-                if on_one_cluster(cls, [name], folder, cls.options_of.get(name, cls.options))[0]:
-                    failed.append(name)
-        else:
-            folder = work
-            while names:
-                failed_here, names = on_one_cluster(cls, names, folder, cls.options)
-                failed += failed_here
-                folder = os.path.join(work, f"after-{'-'.join(failed_here)}")
-                if names:
-                    os.mkdir(folder)
     except (Failure, KeyboardInterrupt) as failure:
         print(f"{title}: {str(failure) or type(failure).__name__}")
         failed.append("set-up")

@@ -232,6 +232,7 @@ awaitable<void> Arrivals::commit(proto::Commit request) {
   }
   outcomes_[rank->vip] = {rank->spec.job(), rank->generation, true, {}};
   rank->state = RankState::kRunning;
+  node_.redirector().expect_all(rank);
   rank->settling = true;
   rank->awaits_home = true;
   wire::ControlRecord resume;
@@ -245,7 +246,12 @@ awaitable<void> Arrivals::commit(proto::Commit request) {
   fault_point("resumed");
   // The source hears first, so that the mirror begins: with hundreds of connections the first steps take milliseconds. Posted from a
   // post, that is in a turn behind the one in which the answer leaves.
-  asio::post(node_.io, [this, rank] { asio::post(node_.io, [this, rank] { node_.redirector().reconnect_all(rank); }); });
+  asio::post(node_.io, [this, rank] {
+    spawn(node_.io.get_executor(), [this, rank]() -> awaitable<void> {
+      if (Millis late = test_limit("MSOCKET_RECONNECT_LATE_MS", Millis(0)); late.count()) co_await sleep_for(late);
+      node_.redirector().reconnect_all(rank);
+    });
+  });
   rank->changed.notify();
   spawn(node_.io.get_executor(), [this, rank]() -> awaitable<void> { co_await node_.wait_for_home(rank); });
   co_return;

@@ -33,17 +33,23 @@ void lowest_water(int fd, int bytes) { setsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &
 
 }  // namespace
 
-void Redirector::reconnect_all(const Rank::Ptr& rank) {
+void Redirector::expect_all(const Rank::Ptr& rank) {
   for (const auto& record : rank->reconnects) {
     auto awaited = std::make_shared<Awaited>(node_.io.get_executor());
     awaited->rank = rank;
     awaited->record = record;
     awaited_[{record.conn, record.local}] = awaited;
-    spawn(
-        node_.io.get_executor(), [this, awaited]() -> awaitable<void> { co_await run(awaited); },
-        [awaited](const std::string& why) { spdlog::error("rank {}: redirection: {}", awaited->rank->name(), why); });
   }
   rank->reconnects.clear();
+}
+
+void Redirector::reconnect_all(const Rank::Ptr& rank) {
+  for (const auto& [key, awaited] : awaited_) {
+    if (awaited->rank != rank) continue;
+    spawn(
+        node_.io.get_executor(), [this, awaited = awaited]() -> awaitable<void> { co_await run(awaited); },
+        [rank](const std::string& why) { spdlog::error("rank {}: redirection: {}", rank->name(), why); });
+  }
 }
 
 // The rank may be given something, and may ask for something. False: it has gone, or there is nothing left to do.

@@ -23,7 +23,10 @@ class Node;
 class Redirector {
  public:
   explicit Redirector(Node& node) : node_(node) {}
-  /// After a move here: makes every connection in rank->reconnects anew.
+  /// After a move here, in the step in which the rank begins to run: every connection in rank->reconnects is awaited from now on. A
+  /// peer's daemon that found it not awaited would take it for one that has its socket.
+  void expect_all(const Rank::Ptr& rank);
+  /// Makes those anew that are still awaited. Once for each move; what has come by itself meanwhile is good.
   void reconnect_all(const Rank::Ptr& rank);
   /// A data connection (kRedirect) has come to our port, for a rank that is here.
   awaitable<void> accept(tcp::socket socket, const wire::Caller& caller, Rank::Ptr rank);

@@ -89,6 +89,7 @@ void serve_by_poll(int listener, void (*each)(int some_connection));
 /* The modes: each file's own. */
 void mode_engine(enum role role);
 void mode_idle(enum role role);
+void mode_many(enum role role);
 void mode_data(enum role role);
 void mode_numbers(enum role role);
 void mode_close_all(enum role role);

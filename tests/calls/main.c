@@ -191,7 +191,7 @@ int main(int argc, char** argv) {
       {"close-all", mode_close_all},  {"fork-each", mode_fork_each},   {"fork-split", mode_fork_split},
       {"fork-records", mode_fork_records}, {"fork-accept", mode_fork_accept}, {"threads", mode_threads},  {"stdio", mode_stdio},
       {"signals", mode_signals},      {"ipv6", mode_ipv6},             {"local", mode_local},
-      {"idle", mode_idle},
+      {"idle", mode_idle},             {"many", mode_many},
       {"plain", mode_plain},           {"exec", mode_exec},             {"exec-child", mode_exec_child},
   };
   setvbuf(stdout, NULL, _IOLBF, 0);
