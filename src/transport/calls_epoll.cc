@@ -54,7 +54,7 @@ long do_epoll_wait(int epoll, epoll_event* events, int most, int timeout_ms, con
     return raw::sys(SYS_epoll_pwait, epoll, events, most, timeout_ms, mask, 8);
   uint64_t own_mask;
   mask = let_control_through(mask, &own_mask);
-  int64_t deadline = timeout_ms > 0 ? now_ms() + timeout_ms : 0;
+  int64_t deadline = timeout_ms > 0 ? now_ns() + timeout_ms * kNsInMs : 0;
   auto wait = [&](int own, int left, const uint32_t* word, uint32_t value) {
     return ms_stub_equal(epoll, reinterpret_cast<long>(events + own), most - own, left, reinterpret_cast<long>(mask), 8,
                          SYS_epoll_pwait, word, value);
@@ -62,8 +62,8 @@ long do_epoll_wait(int epoll, epoll_event* events, int most, int timeout_ms, con
   for (bool first = true;; first = false) {
     int left = timeout_ms;
     if (timeout_ms > 0 && !first) {
-      int64_t rest = deadline - now_ms();
-      left = rest < 0 ? 0 : static_cast<int>(rest);
+      int64_t rest = deadline - now_ns();
+      left = rest < 0 ? 0 : static_cast<int>((rest + kNsInMs - 1) / kNsInMs);  // never too short
     }
     uint32_t signals = rt.signals;
     long r = wait(0, left, &any_slow, 0);
@@ -85,10 +85,11 @@ long do_epoll_wait(int epoll, epoll_event* events, int most, int timeout_ms, con
     if (r < 0) return own ? own : r;
     if (r > 0) {
       Section section;
+      r = drop_early_ends(epoll_id(epoll), events + own, static_cast<int>(r));
       learn_fired(epoll_id(epoll));
     }
     if (own || r > 0) return merge(events, own, static_cast<int>(r));
-    if (timeout_ms == 0 || (timeout_ms > 0 && now_ms() >= deadline)) return 0;
+    if (timeout_ms == 0 || (timeout_ms > 0 && now_ns() >= deadline)) return 0;
   }
 }
 

@@ -19,10 +19,14 @@
 
 namespace msocket::transport {
 
-int64_t now_ms() {
+namespace {
+constexpr int64_t kNs = 1000000000;
+}
+
+int64_t now_ns() {
   timespec t;
   raw::sys(SYS_clock_gettime, CLOCK_MONOTONIC, &t);
-  return t.tv_sec * 1000LL + t.tv_nsec / 1000000;
+  return t.tv_sec * kNs + t.tv_nsec;
 }
 
 short own_events(const VSocket* vs, short wanted, short* ask) {
@@ -58,14 +62,6 @@ const sigset_t* let_control_through(const sigset_t* mask, uint64_t* copy) {
 }
 
 namespace {
-
-constexpr int64_t kNs = 1000000000;
-
-int64_t now_ns() {
-  timespec t;
-  raw::sys(SYS_clock_gettime, CLOCK_MONOTONIC, &t);
-  return t.tv_sec * kNs + t.tv_nsec;
-}
 
 // A time-out that goes on through interruptions of our own making.
 class Deadline {

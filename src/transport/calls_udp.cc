@@ -183,7 +183,7 @@ long receive_one(int fd, const iovec* parts, int count, int flags, sockaddr* add
       continue;
     }
     int64_t now = now_ms();
-    if (!limit) limit = now + timeout;
+    if (!limit) limit = now + timeout + 1;  // both are rounded down
     if (now >= limit) return -EAGAIN;
     if (wait_ready(fd, POLLIN, limit - now, epoch) == -EINTR) return -EINTR;
   }

@@ -11,7 +11,8 @@ namespace msocket::transport {
 /// that the kernel must still be asked about under this number; 0: none. Lock held.
 short own_events(const VSocket* vs, short wanted, short* ask);
 
-/// Milliseconds of the monotonic clock.
-int64_t now_ms();
+inline constexpr int64_t kNsInMs = 1000000;
+/// Nanoseconds of the monotonic clock.
+int64_t now_ns();
 
 }  // namespace msocket::transport

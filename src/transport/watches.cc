@@ -52,6 +52,8 @@ long control(const Watch* watch, int operation, int fd, uint32_t events) {
   return raw::sys(SYS_epoll_ctl, fd_of(watch->set), operation, fd, &event);
 }
 
+bool drains(const VSocket* vs) { return vs->state == ConnState::kDraining || vs->state == ConnState::kBuffered; }
+
 // What the kernel can tell about the socket in its present state; kNotThere: nothing that is true.
 uint32_t wanted_of(const VSocket* vs, const Watch* watch) {
   uint32_t events = watch->disabled ? watch->events & kPrivate : watch->events;
@@ -60,12 +62,13 @@ uint32_t wanted_of(const VSocket* vs, const Watch* watch) {
     case ConnState::kFailed:
     case ConnState::kAwaiting: return kNotThere;
     case ConnState::kDraining:
-    case ConnState::kBuffered: return events & ~kReading;
+    case ConnState::kBuffered: return watch->muted ? kNotThere : events & ~kReading;
     default: return events;
   }
 }
 
 void sync(VSocket* vs, Watch* watch) {
+  watch->muted &= drains(vs);
   uint32_t wanted = wanted_of(vs, watch);
   if (wanted != watch->in_kernel) {
     int operation = wanted == kNotThere ? EPOLL_CTL_DEL : watch->in_kernel == kNotThere ? EPOLL_CTL_ADD : EPOLL_CTL_MOD;
@@ -245,6 +248,36 @@ void drop_watches(VSocket* vs, int fd, bool keep_in_kernel) {
     *at = watch->next;
     free_watch(watch);
   }
+}
+
+int drop_early_ends(int set, epoll_event* events, int count) {
+  constexpr uint32_t kEnds = EPOLLHUP | EPOLLERR;  // of which the kernel tells whoever has asked for anything
+  int left = 0;
+  for (int i = 0; i < count; ++i) {
+    epoll_event& event = events[i];
+    uint32_t asked = 0;
+    bool news = !(event.events & kEnds);
+    auto each_watch = [&](auto f) {
+      if (news) return;
+      for_each_vsocket([&](VSocket* vs) {
+        for (Watch* watch = vs->watches; watch; watch = watch->next)
+          if (watch->set == set && watch->data == event.data.u64 && watch->in_kernel != kNotThere) f(vs, watch);
+      });
+    };
+    each_watch([&](VSocket* vs, Watch* watch) {
+      if (drains(vs) && !vs->broken && !watch->old_there) asked |= watch->in_kernel & ~(kEnds | kPrivate);
+      else news = true;
+    });
+    bool ours = false;
+    each_watch([&](VSocket* vs, Watch* watch) {
+      ours = true;
+      watch->muted = !asked;
+      sync(vs, watch);
+    });
+    if (ours) event.events &= asked;
+    if (event.events) events[left++] = event;
+  }
+  return left;
 }
 
 void learn_fired(int set) {

@@ -23,6 +23,7 @@ struct Watch {
   uint64_t data;
   uint32_t seen;      ///< VSocket::arrivals when an edge was last reported
   bool disabled;      ///< EPOLLONESHOT, and it has fired
+  bool muted;         ///< the new connection has ended, which is not news before the old one has: the kernel is not asked till then
   bool old_there;     ///< the old connection of a shared socket is in the set too
   Watch* next;
 };
@@ -51,6 +52,8 @@ void take_out_old(VSocket* vs);
 void sync_watches(VSocket* vs);
 /// The number will be closed, or is plain from here on (keep_in_kernel).
 void drop_watches(VSocket* vs, int fd, bool keep_in_kernel);
+/// Takes out of the kernel's events what is not news yet: while the old connection drains, the end of the new one. How many are left.
+int drop_early_ends(int set, epoll_event* events, int count);
 /// The kernel has just given events of this set: its one-shot entries among slow sockets must not give another by themselves.
 void learn_fired(int set);
 /// Writes the events that slow sockets of this set have by themselves; with most == 0 it only counts them.

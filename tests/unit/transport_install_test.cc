@@ -3,14 +3,18 @@
 //
 // What a peer sees of a new connection, at the moment it is installed under a virtual socket.
 #include <gtest/gtest.h>
+#include <poll.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <cerrno>
 
+#include "src/transport/calls.h"
 #include "src/transport/redirect.h"
 #include "src/transport/runtime.h"
 #include "src/transport/vsocket.h"
+#include "src/transport/watches.h"
 #include "src/util/scoped_fd.h"
 #include "tests/unit/mirror_fixture.h"
 
@@ -78,6 +82,45 @@ TEST_F(Install, ABrokenOneIsResetAndNotEnded) {
   EXPECT_EQ(install(), 0);
   EXPECT_EQ(peer_reads(), -ECONNRESET);
 }
+
+// With an end in both directions the kernel tells epoll of a hang-up, whatever it was asked.
+class InstallWatched : public Install, public testing::WithParamInterface<uint32_t> {
+ protected:
+  InstallWatched() {
+    EXPECT_TRUE(add_epoll(set_ = epoll_create1(EPOLL_CLOEXEC), -1));
+    epoll_event event{EPOLLIN | GetParam(), {.u64 = 17}};
+    EXPECT_EQ(change_watch(epoll_id(set_), EPOLL_CTL_ADD, vs_->fd, vs_, &event), 0);
+    vs_->from_mirror = vs_->write_shut = true;
+    peer_.reset();
+    EXPECT_EQ(install(), 0);
+    EXPECT_EQ(vs_->state, ConnState::kDraining);
+  }
+  ~InstallWatched() override {
+    remove_epoll(set_);
+    close(set_);
+  }
+  /// The events of the only one that is ready; 0: it is not.
+  uint32_t ready(int timeout_ms) {
+    epoll_event events[4];
+    long n = do_epoll_wait(set_, events, 4, timeout_ms, nullptr);
+    if (n == 1) EXPECT_EQ(events[0].data.u64, 17u);
+    return n == 1 ? events[0].events : n == 0 ? 0 : ~0u;
+  }
+  int set_ = -1;
+};
+
+TEST_P(InstallWatched, ItsEndIsNoNewsWhileTheOldOneDrains) {
+  EXPECT_EQ(ready(0), 0u);
+  pollfd p{set_, POLLIN, 0};
+  EXPECT_EQ(poll(&p, 1, 0), 0) << "the kernel is still asked, and answers at once each time";
+  EXPECT_EQ(ready(20), 0u);
+  vs_->old_ended = true;
+  note_arrival(vs_);
+  refresh(vs_);
+  EXPECT_EQ(ready(1000), static_cast<uint32_t>(EPOLLIN | EPOLLHUP));
+}
+
+INSTANTIATE_TEST_SUITE_P(Ways, InstallWatched, testing::Values(0u, static_cast<uint32_t>(EPOLLET), static_cast<uint32_t>(EPOLLONESHOT)));
 
 }  // namespace
 }  // namespace msocket::transport
