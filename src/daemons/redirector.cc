@@ -44,11 +44,13 @@ void Redirector::expect_all(const Rank::Ptr& rank) {
 }
 
 void Redirector::reconnect_all(const Rank::Ptr& rank) {
-  for (const auto& [key, awaited] : awaited_) {
-    if (awaited->rank != rank) continue;
+  std::vector<AwaitedPtr> all;  // one that has ended is in the table no more
+  for (const auto& [key, awaited] : awaited_)
+    if (awaited->rank == rank) all.push_back(awaited);
+  for (const AwaitedPtr& awaited : all) {
     spawn(
-        node_.io.get_executor(), [this, awaited = awaited]() -> awaitable<void> { co_await run(awaited); },
-        [rank](const std::string& why) { spdlog::error("rank {}: redirection: {}", rank->name(), why); });
+        node_.io.get_executor(), [this, awaited]() -> awaitable<void> { co_await run(awaited); },
+        [awaited](const std::string& why) { spdlog::error("rank {}: redirection: {}", awaited->rank->name(), why); });
   }
 }
 

@@ -198,7 +198,7 @@ long change_watch(int set, int operation, int fd, VSocket* vs, const epoll_event
   }
   watch->events = event->events;
   watch->data = event->data.u64;
-  watch->disabled = false;
+  watch->disabled = watch->muted = false;
   watch->seen = vs->arrivals - 1;  // an edge, if it is ready now
   // The kernel must hear of it even if the mask is the same: that is how one-shot entries are armed again.
   if (uint32_t wanted = wanted_of(vs, watch); wanted != kNotThere) {

@@ -120,6 +120,13 @@ TEST_P(InstallWatched, ItsEndIsNoNewsWhileTheOldOneDrains) {
   EXPECT_EQ(ready(1000), static_cast<uint32_t>(EPOLLIN | EPOLLHUP));
 }
 
+TEST_P(InstallWatched, ThereIsRoomToWriteForWhoAsksLater) {
+  EXPECT_EQ(ready(0), 0u);
+  epoll_event event{EPOLLIN | EPOLLOUT | GetParam(), {.u64 = 17}};
+  EXPECT_EQ(change_watch(epoll_id(set_), EPOLL_CTL_MOD, vs_->fd, vs_, &event), 0);
+  EXPECT_EQ(ready(0), static_cast<uint32_t>(EPOLLOUT));
+}
+
 INSTANTIATE_TEST_SUITE_P(Ways, InstallWatched, testing::Values(0u, static_cast<uint32_t>(EPOLLET), static_cast<uint32_t>(EPOLLONESHOT)));
 
 }  // namespace
