@@ -244,7 +244,7 @@ awaitable<void> Arrivals::commit(proto::Commit request) {
   Place here{node_.name(), node_.config.node.address, node_.port(), rank->generation};
   node_.directory.learn(rank->vip, here);
   fault_point("resumed");
-  // The source hears first, so that the mirror begins: with hundreds of connections the first steps take milliseconds. Posted from a
+  // The source hears first, so that the mirror begins: with hundreds of connections the first steps take milliseconds. Spawned from a
   // post, that is in a turn behind the one in which the answer leaves.
   asio::post(node_.io, [this, rank] {
     spawn(node_.io.get_executor(), [this, rank]() -> awaitable<void> {

@@ -14,6 +14,7 @@
 #include "src/transport/names.h"
 #include "src/transport/raw.h"
 #include "src/transport/runtime.h"
+#include "src/transport/stub.h"
 #include "src/transport/vsocket.h"
 
 namespace msocket::transport {
@@ -34,6 +35,7 @@ long do_fcntl(int fd, int command, long argument) {
 
 long do_ioctl(int fd, unsigned long request, long argument) {
   if (!kind_of(fd) || request != FIONREAD) return raw::sys(SYS_ioctl, fd, request, argument);
+  if (long r = ms_stub(fd, static_cast<long>(request), argument, 0, 0, 0, SYS_ioctl, &ms_kind[fd], kReadSlow); r != kRedo) return r;
   Section section;
   VSocket* vs = kind_of(fd) & kReadSlow ? vsocket_of[fd] : nullptr;
   if (!vs) return raw::sys(SYS_ioctl, fd, request, argument);

@@ -12,6 +12,7 @@
 
 #include "src/transport/calls.h"
 #include "src/transport/raw.h"
+#include "src/transport/readiness.h"
 #include "src/transport/runtime.h"
 #include "src/transport/stub.h"
 #include "src/transport/udp.h"
@@ -24,11 +25,7 @@ namespace {
 // finds out about a host.
 constexpr int64_t kPatienceMs = 3000, kPatienceNonblockingMs = 100;
 
-int64_t now_ms() {
-  timespec t;
-  raw::sys(SYS_clock_gettime, CLOCK_MONOTONIC, &t);
-  return t.tv_sec * 1000LL + t.tv_nsec / 1000000;
-}
+int64_t now_ms() { return now_ns() / kNsInMs; }
 
 VSocket* datagram_at(int fd) {
   VSocket* vs = kind_of(fd) ? vsocket_of[fd] : nullptr;
